@@ -1,0 +1,388 @@
+"""The command line: each command parses, calls one function and prints its result. Heavy imports wait until then."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mdgen import __version__
+from mdgen.errors import MachineError, MdgenError
+
+if TYPE_CHECKING:
+    from mdgen.config import Recipe
+    from mdgen.data.dataset import SpectrogramSet
+    from mdgen.progress import Progress
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Learn to generate micro-Doppler spectrograms of given people, and judge whether they are usable.",
+)
+
+DataOption = Annotated[
+    Path, typer.Option("--data", help="Data set: folder with manifest.csv, folder per user, or .npz.")
+]
+RunOption = Annotated[Path, typer.Option("--run", help="Run folder that holds the model.")]
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", help="Recipe: a YAML file, or the name of a shipped one.")
+]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. autoencoder.training.steps=200.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Everything random follows from it.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the resolved plan and stop.")]
+
+
+def _command(function: Callable[..., int | None]) -> Callable[..., None]:
+    """Turn a library error into one line on stderr and its exit code; other errors keep their traceback."""
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            code = function(*args, **kwargs)
+        except MdgenError as error:
+            code = _fail(error, error.exit_code)
+        except MemoryError as error:
+            code = _fail(
+                error or MachineError("out of memory; use a smaller batch_size or size"), MachineError.exit_code
+            )
+        except KeyboardInterrupt:
+            code = _fail("interrupted", 130)
+        raise typer.Exit(code or 0)
+
+    return run
+
+
+def _fail(error: object, code: int) -> int:
+    print(f"mdgen: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
+
+
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        print(f"mdgen {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+@_command
+def simulate(
+    out: Annotated[Path, typer.Option("--out", help="Data set to write.")],
+    users: Annotated[int, typer.Option(help="Walkers.")] = 12,
+    sessions: Annotated[int, typer.Option(help="Sessions per walker; each role gets whole ones.")] = 6,
+    windows: Annotated[int, typer.Option(help="Spectrograms per session.")] = 20,
+    size: Annotated[int, typer.Option(help="Pixels a side.")] = 64,
+    seed: SeedOption = 0,
+) -> None:
+    """Simulate walking people: kinematics, radar echo, spectrogram.
+
+    Example: mdgen simulate --out data --users 12 --sessions 6 --windows 20 --size 64 --seed 0
+    """
+    from mdgen.data.dataset import write_dataset
+    from mdgen.data.simulator import simulate as simulate_walkers
+
+    data = simulate_walkers(users, sessions, windows, size, seed)
+    write_dataset(data, out)
+    _print_counts(data)
+    print(f"{len(data)} spectrograms of {len(data.users)} walkers in {out}")
+
+
+@app.command("import")
+@_command
+def import_(
+    source: Annotated[Path, typer.Option("--from", help="Folder per user of pictures (PNG, JPEG) or .npy arrays.")],
+    out: Annotated[Path, typer.Option("--out", help="Data set to write.")],
+    size: Annotated[int | None, typer.Option(help="Pixels a side.", min=8)] = 64,
+    user_from_name: Annotated[
+        str | None, typer.Option(help="Regular expression with a group `user` on file names.")
+    ] = None,
+    session_length: Annotated[int | None, typer.Option(help="So many consecutive numbers are one session.")] = None,
+    recording_length: Annotated[int | None, typer.Option(help="So many consecutive numbers are one recording.")] = None,
+    fractions: Annotated[
+        str | None, typer.Option(help="Shares of the roles, e.g. train=.5,judge=.25,val=.1,test=.15.")
+    ] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Bring pictures into a data set: colours inverted, recordings found, roles given. Says what was found.
+
+    Example: mdgen import --from gait --out data/gait --size 64
+    """
+    from mdgen.data.dataset import write_dataset
+    from mdgen.data.importer import import_folder
+
+    with _progress().task("import", 1) as advance:
+        data, report = import_folder(
+            source,
+            size=size,
+            user_pattern=user_from_name,
+            fractions=_fractions(fractions),
+            seed=seed,
+            session_length=session_length,
+            recording_length=recording_length,
+        )
+        advance(1)
+    write_dataset(data, out)
+    print("\n".join(report.lines))
+    print(f"{len(data)} spectrograms of {len(data.users)} users in {out}")
+
+
+@app.command()
+@_command
+def inspect(data: DataOption) -> None:
+    """Show what a data set holds.
+
+    Example: mdgen inspect --data data/gait
+    """
+    from mdgen.data.dataset import read_dataset
+
+    _print_counts(read_dataset(data))
+
+
+@app.command("train-vae")
+@_command
+def train_vae(
+    data: DataOption,
+    run: RunOption,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    judge: Annotated[bool, typer.Option(help="Ask a judge how much identity reconstructions keep.")] = True,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Stage 1: train the autoencoder and check what it keeps. The same command again goes on where it stopped.
+
+    Example: mdgen train-vae --data data --run runs/walkers --config quickstart
+    """
+    from mdgen.config import load_recipe
+    from mdgen.data.dataset import read_dataset
+
+    recipe = load_recipe(config, overrides or ())
+    _judge_settings(recipe)
+    spectrograms = read_dataset(data)
+    if dry_run:
+        return _print_plan(recipe, spectrograms)
+    _train_vae(spectrograms, run, recipe, device, judge, _progress())
+
+
+@app.command("train-ldm")
+@_command
+def train_ldm(
+    data: DataOption,
+    run: RunOption,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    dry_run: DryRunOption = False,
+) -> None:
+    """Stage 2: train the user-conditioned denoiser on the run's latents. Without --config, the run's own recipe.
+
+    Example: mdgen train-ldm --data data --run runs/walkers
+    """
+    from mdgen.config import load_recipe
+    from mdgen.data.dataset import read_dataset
+    from mdgen.run import Run
+    from mdgen.training.denoiser import train_denoiser
+
+    recipe = load_recipe(config or Run(run).path / "config.yaml", overrides or ())
+    spectrograms = read_dataset(data)
+    if dry_run:
+        return _print_plan(recipe, spectrograms)
+    train_denoiser(spectrograms, Run(run), recipe, device=device, progress=_progress())
+    print(f"model in {run}; sample it with: mdgen generate --run {run} --out synthetic")
+
+
+@app.command()
+@_command
+def generate(
+    run: RunOption,
+    out: Annotated[Path, typer.Option("--out", help="Data set to write.")],
+    per_user: Annotated[int | None, typer.Option(help="Spectrograms of each user.", min=1)] = None,
+    users: Annotated[str | None, typer.Option(help="Only these, comma separated.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="1 is none; 1.5 to 4 makes identity stronger.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps.", min=1, max=1000)] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="euler, heun, dpm++ (flow); ddim, ddpm, dpm++ (v_prediction).")
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Write a synthetic data set of a trained model. What is not given is the recipe's.
+
+    Example: mdgen generate --run runs/walkers --out synthetic --per-user 50 --guidance-scale 2.0 --steps 25 --seed 0
+    """
+    from mdgen.config import GenerateConfig, checked
+    from mdgen.generate import generate as sample
+    from mdgen.generate import write_synthetic
+    from mdgen.run import Run
+
+    given = {"per_user": per_user, "guidance_scale": guidance_scale, "steps": steps, "sampler": sampler}
+    changed = {key: value for key, value in given.items() if value is not None}
+    settings = checked(GenerateConfig, {**Run(run).recipe().generate.model_dump(), **changed}, "generate")
+    data = sample(
+        run, settings, seed=seed, users=users.split(",") if users else None, device=device, progress=_progress()
+    )
+    write_synthetic(data, out)
+    print(f"{len(data)} synthetic spectrograms of {len(data.users)} users in {out}; see {out / 'contact_sheet.png'}")
+
+
+@app.command()
+@_command
+def validate(
+    real: Annotated[Path, typer.Option("--real", help="Real data set, with roles.")],
+    synthetic: Annotated[Path, typer.Option("--synthetic", help="Synthetic data set of the same users.")],
+    out: Annotated[Path, typer.Option("--out", help="Report folder to write.")],
+    quick: Annotated[bool, typer.Option("--quick", help="One judge and fewer draws: a first look.")] = False,
+    config: ConfigOption = None,
+    seed: SeedOption = 0,
+) -> int:
+    """Judge a synthetic data set against a real one. Exit code 0 pass, 1 fail, 3 inconclusive.
+
+    Example: mdgen validate --real data --synthetic synthetic --out report
+    """
+    from mdgen.config import load_recipe
+    from mdgen.data.dataset import read_dataset
+
+    settings = _judge_settings(load_recipe(config), seed=seed, quick=quick)
+    return _validate(read_dataset(real), read_dataset(synthetic), out, settings, _progress())
+
+
+@app.command()
+@_command
+def quickstart(
+    out: Annotated[Path, typer.Option("--out", help="Folder for data, model, synthetic data and report.")] = Path(
+        "demo"
+    ),
+    config: ConfigOption = "quickstart",
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    seed: SeedOption = 0,
+) -> int:
+    """The whole way on simulated walkers: simulate, train, generate, judge. The same command goes on where it stopped.
+
+    Example: mdgen quickstart --out demo
+    """
+    from mdgen.config import load_recipe
+    from mdgen.data.dataset import read_dataset, write_dataset
+    from mdgen.data.simulator import simulate as simulate_walkers
+    from mdgen.generate import generate as sample
+    from mdgen.generate import write_synthetic
+    from mdgen.run import Run
+    from mdgen.training.denoiser import train_denoiser
+
+    recipe = load_recipe(config, [*(overrides or ()), f"seed={seed}"])
+    settings = _judge_settings(recipe, seed=seed)
+    progress = _progress()
+    data, run, synthetic, report = (out / name for name in ("data", "run", "synthetic", "report"))
+    if not (data / "manifest.csv").exists():
+        progress.say("1/5 simulating 12 walkers")
+        write_dataset(simulate_walkers(12, 6, 20, 64, seed), data)
+    real = read_dataset(data)
+    if not (run / "logs" / "autoencoder_check.json").exists():
+        progress.say("2/5 training the autoencoder")
+        _train_vae(real, run, recipe, device, True, progress)
+    if not (run / "model_index.json").exists():
+        progress.say("3/5 training the denoiser")
+        train_denoiser(real, Run(run), recipe, device=device, progress=progress)
+    if not synthetic.exists():
+        progress.say("4/5 generating")
+        write_synthetic(sample(run, recipe.generate, seed=seed, device=device, progress=progress), synthetic)
+    if (report / "summary.json").exists():
+        return _print_summary(report)
+    progress.say("5/5 judging")
+    return _validate(real, read_dataset(synthetic), report, settings, progress)
+
+
+def _train_vae(data: SpectrogramSet, run: Path, recipe: Recipe, device: str, judged: bool, progress: Progress) -> None:
+    from mdgen.run import Run
+    from mdgen.training.autoencoder import train_autoencoder
+
+    opinion = None
+    judges = data.role("judge")
+    if judged and len(judges) > 0:
+        from validation.judge import identity_retention
+
+        opinion = lambda originals, other: identity_retention(originals, other, judges, seed=recipe.seed)  # noqa: E731
+    check = train_autoencoder(data, Run(run), recipe, device=device, progress=progress, identity_retention=opinion)
+    print(f"autoencoder in {run}, checked on {check.images} held-out spectrograms:")
+    print(f"  PSNR {check.psnr_db:.1f} dB, SSIM {check.ssim:.3f}")
+    print(f"  texture kept: {check.texture_time:.2f} along time, {check.texture_doppler:.2f} along Doppler (1 = all)")
+    print(
+        f"  latents: {check.active_dimensions:.0%} active, {check.kl_nats:.2f} nats each, deviation {check.latent_std[0]:.2f} to {check.latent_std[1]:.2f}"
+    )
+    kept = "not measured" if check.identity_retention is None else f"{check.identity_retention:.3f} (aim: 0.95 or more)"
+    print(f"  identity kept: {kept}")
+    print(f"  look at {run / 'figures' / 'reconstructions.png'}")
+
+
+def _validate(real: SpectrogramSet, synthetic: SpectrogramSet, out: Path, settings: Any, progress: Progress) -> int:
+    from validation.run import validate as judge
+
+    judge(real, synthetic, out, settings, progress=progress.say, provenance={"command": sys.argv[1:]})
+    return _print_summary(out)
+
+
+def _print_summary(report: Path) -> int:
+    """The verdict table of a report, and its exit code."""
+    import json
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    summary = json.loads((report / "summary.json").read_text(encoding="utf-8"))
+    table = Table("gate", "status", "value", "95 % interval", "threshold", "ceiling", "n")
+    for name, gate in summary["gates"].items():
+        interval = "" if gate["ci_low"] is None else f"{gate['ci_low']:.3f} to {gate['ci_high']:.3f}"
+        numbers = ["" if gate[key] is None else f"{gate[key]:.3f}" for key in ("value", "threshold", "ceiling")]
+        table.add_row(name, gate["status"], numbers[0], interval, *numbers[1:], str(gate["n"] or ""))
+    console = Console()
+    console.print(table)
+    for name, gate in summary["gates"].items():
+        if gate["status"] not in ("pass", "unavailable"):
+            console.print(escape(f"{name}: {gate['note']}"))
+    console.print(f"verdict: {summary['verdict']}; report: {escape(str(report / 'report.html'))}", soft_wrap=True)
+    return {"pass": 0, "fail": 1, "inconclusive": 3}[summary["verdict"]]
+
+
+def _judge_settings(recipe: Recipe, seed: int | None = None, quick: bool = False) -> Any:
+    from mdgen.config import checked
+    from validation.settings import ValidationSettings
+
+    given = {"seed": recipe.seed if seed is None else seed, **recipe.validate_}
+    settings = checked(ValidationSettings, given, "validate")
+    return settings.quick() if quick else settings
+
+
+def _fractions(text: str | None) -> dict[str, float] | None:
+    if text is None:
+        return None
+    try:
+        return {role.strip(): float(share) for role, share in (part.split("=") for part in text.split(","))}
+    except ValueError:
+        raise MdgenError(f"--fractions {text}: needs the form train=.5,judge=.25,val=.1,test=.15") from None
+
+
+def _print_counts(data: SpectrogramSet) -> None:
+    from mdgen.data.inspect import describe
+
+    print(describe(data).to_string())
+
+
+def _print_plan(recipe: Recipe, data: SpectrogramSet) -> None:
+    from mdgen.config import dump_recipe
+    from mdgen.plan import plan_lines
+
+    print(dump_recipe(recipe))
+    print("\n".join(plan_lines(recipe, data)))
+
+
+def _progress() -> Progress:
+    from mdgen.progress import Progress
+
+    return Progress()

@@ -1,0 +1,223 @@
+"""Every setting of a recipe, typed and checked: one YAML file covers all stages, dotted `--set` options override it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from mdgen.errors import MdgenError
+
+
+class Section(BaseModel):
+    """A part of a recipe. Unknown keys are errors; values never change after checking."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+SectionType = TypeVar("SectionType", bound=BaseModel)
+
+
+class AugmentConfig(Section):
+    """Changes of a training window that keep the walk physical; never a flip."""
+
+    time_shift: bool = Field(True, description="cut the window anew inside its recording, where one is known")
+    gain: float = Field(0.0, ge=0, le=0.5, description="stage 1: level moved by up to this much of the [-1, 1] scale")
+    noise: float = Field(0.0, ge=0, le=0.5, description="stage 1: deviation of added noise, on the [-1, 1] scale")
+
+
+class DataConfig(Section):
+    """How training reads a data set."""
+
+    augment: AugmentConfig = AugmentConfig()
+
+
+class TrainingConfig(Section):
+    """How one part is trained. `learning_rate` is the peak after warm-up; it then falls along a cosine."""
+
+    steps: int = Field(2000, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    final_learning_rate: float = Field(0.02, ge=0, le=1, description="share of the peak that the last step still has")
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps")
+    weight_decay: float = Field(0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip_norm: float = Field(1.0, gt=0)
+    ema_half_life: float = Field(0.05, ge=0, le=0.5, description="share of the run; 0 switches the average off")
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    checkpoint_every: int = Field(500, ge=1)
+    keep_checkpoints: int = Field(2, ge=1)
+
+
+class AdversarialConfig(Section):
+    """A patch discriminator that joins autoencoder training after a share of the run."""
+
+    weight: float = Field(0.0, ge=0, description="0 switches it off")
+    start: float = Field(0.3, ge=0, lt=1, description="share of the steps")
+    channels: int = Field(32, ge=8)
+    learning_rate: float = Field(4e-4, gt=0)
+
+
+class AutoencoderConfig(Section):
+    """Stage 1. Losses are means over pixels and over latent dimensions, so weights carry over between sizes."""
+
+    kind: Literal["patch", "kl"] = "patch"
+    latent_channels: int = Field(8, ge=1, le=64)
+    downsample: Literal[2, 4, 8] = 4
+    channels: int = Field(64, ge=8, description="a multiple of 8")
+    blocks: int = Field(2, ge=1, le=8)
+    reconstruction: Literal["l1", "l2"] = "l1"
+    kl_weight: float = Field(1e-3, ge=0)
+    perceptual: Literal["lpips", "effnet-lite0", "none"] = "none"
+    perceptual_weight: float = Field(0.0, ge=0)
+    lpips_trunk: Path | None = Field(None, description="state dict of torchvision's AlexNet for lpips; else downloaded")
+    adversarial: AdversarialConfig = AdversarialConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @field_validator("channels")
+    @classmethod
+    def _groups_divide(cls, value: int) -> int:
+        if value % 8:
+            raise ValueError("must be a multiple of 8")
+        return value
+
+
+class DenoiserConfig(Section):
+    """Stage 2's network: a transformer on latent patches, or diffusers' UNet2DModel."""
+
+    kind: Literal["transformer", "unet"] = "transformer"
+    patch: int = Field(2, ge=1)
+    width: int = Field(256, ge=32, description="transformer width, or channels of the first U-Net level")
+    depth: int = Field(6, ge=1, description="transformer blocks, or residual blocks a U-Net level")
+    heads: int = Field(4, ge=1)
+    levels: tuple[int, ...] = Field((1, 2, 2), description="U-Net channel multipliers")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    training: TrainingConfig = TrainingConfig(learning_rate=5e-4, batch_size=64)
+
+
+class DiffusionConfig(Section):
+    """What the denoiser learns to predict, and how often it is trained without knowing the user."""
+
+    objective: Literal["flow", "v_prediction"] = "flow"
+    condition_dropout: float = Field(0.1, ge=0, lt=1)
+    time_mean: float = Field(0.0, description="flow: mean of the logit-normal training times")
+    time_std: float = Field(1.0, gt=0, description="flow: standard deviation of the logit-normal training times")
+
+
+class GenerateConfig(Section):
+    """Defaults of `mdgen generate`."""
+
+    per_user: int = Field(50, ge=1)
+    guidance_scale: float = Field(2.0, ge=0)
+    guidance_interval: tuple[float, float] = Field(
+        (0.0, 1.0), description="noise levels (1 = pure noise) that are guided"
+    )
+    steps: int = Field(25, ge=1, le=1000)
+    sampler: Literal["euler", "heun", "dpm++", "ddim", "ddpm"] = "dpm++"
+    batch_size: int = Field(64, ge=1)
+
+
+class Recipe(Section):
+    """One recipe: everything that decides what a run computes."""
+
+    name: str = "default"
+    description: str = ""
+    seed: int = Field(0, ge=0)
+    data: DataConfig = DataConfig()
+    autoencoder: AutoencoderConfig = AutoencoderConfig()
+    denoiser: DenoiserConfig = DenoiserConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    generate: GenerateConfig = GenerateConfig()
+    validate_: dict[str, Any] = Field(
+        default_factory=dict, alias="validate", description="settings of the judge; checked by validation.settings"
+    )
+
+
+def load_recipe(name_or_file: str | Path | None, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe of a YAML file, or of the name of one shipped in `configs/`, with `key.path=value` overrides.
+
+    `None` is the recipe of all defaults. Raises `MdgenError` naming the unknown key or the wrong value.
+    """
+    source, text = _recipe_text(name_or_file)
+    try:
+        content = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise MdgenError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise MdgenError(f"{source}: a recipe is a mapping of sections, this is a {type(content).__name__}")
+    for override in overrides:
+        _apply_override(content, override)
+    return checked(Recipe, content, source)
+
+
+def checked(section: type[SectionType], content: dict[str, Any], source: str) -> SectionType:
+    """`content` as a checked section; raises `MdgenError` that names `source`, the key and what is wrong with it."""
+    try:
+        return section.model_validate(content)
+    except ValidationError as error:
+        raise MdgenError(f"{source}: {_explain(error, section)}") from error
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as YAML that `load_recipe` reads back to an equal one."""
+    return yaml.safe_dump(recipe.model_dump(mode="json", by_alias=True), sort_keys=False)
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes in `configs/`."""
+    files = resources.files("configs").iterdir()
+    return sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+
+
+def _recipe_text(name_or_file: str | Path | None) -> tuple[str, str]:
+    if name_or_file is None:
+        return "default recipe", ""
+    path = Path(name_or_file)
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            return str(path), path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise MdgenError(
+                f"{path}: cannot be read as a recipe ({error}); shipped ones: {shipped_recipes()}"
+            ) from error
+    if str(name_or_file) not in shipped_recipes():
+        raise MdgenError(f"{name_or_file}: no such recipe; shipped ones: {', '.join(shipped_recipes())}")
+    return str(name_or_file), (resources.files("configs") / f"{name_or_file}.yaml").read_text(encoding="utf-8")
+
+
+def _apply_override(content: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise MdgenError(f"--set {override}: needs the form section.key=value")
+    *path, last = key.split(".")
+    for part in path:
+        content = content.setdefault(part, {})
+        if not isinstance(content, dict):
+            raise MdgenError(f"--set {override}: {part!r} is a value, not a section")
+    # YAML 1.1 reads 1e-4 as text; pydantic turns such text into a number where one is due.
+    content[last] = yaml.safe_load(value)
+
+
+def _explain(error: ValidationError, section: type[BaseModel]) -> str:
+    """One line for the first problem, with the nearest known key for an unknown one."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where, _known_keys(section), n=1, cutoff=0.5)
+        return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"{where}: {problem['msg'].lower()} (found {problem['input']!r})"
+
+
+def _known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in section.model_fields.items():
+        key = prefix + (field.alias or name)
+        keys.append(key)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _known_keys(field.annotation, key + ".")
+    return keys

@@ -1,0 +1,217 @@
+"""Undoing the rendering of a plot: colours back to values, enlarged cells back to cells. Never colours to gray.
+
+JPEG keeps luminance fine and colour coarse (half resolution, strong quantisation), so colours are compared in YCbCr
+with chroma counted less: luminance says where along the map, chroma only on which branch. Plots are often enlarged:
+a cell covers several pixels, and averaging over it before inverting removes most of the JPEG error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+#: Maps that are recognised, by their matplotlib names; those of a plot in the field come first.
+COLORMAPS = ("jet", "turbo", "viridis", "plasma", "inferno", "magma", "hot")
+#: Weight of Cb and Cr against Y. JPEG's own tables quantise chroma about three times as coarsely as luminance.
+CHROMA_WEIGHT = 0.35
+#: A picture is on a map when its mean distance to it is below this (levels of 255) ...
+MAX_RESIDUAL = 22.0
+#: ... and it uses at least this share of the map, so that a plain surface or a blue sky is no plot.
+MIN_RANGE = 0.25
+#: A grid of cells is trusted when this share of the picture's steps lies on its edges (smooth pictures: below 0.5).
+MIN_GRID_STRENGTH = 0.55
+#: Cells are taken singly up to so many per output pixel; beyond, too many would be skipped and areas are averaged.
+MAX_CELLS_PER_PIXEL = 1.35
+_LEVELS = 256
+#: ITU-T T.871 (JFIF) RGB to Y, Cb, Cr (without the offset of 128).
+_YCBCR = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+
+
+def detect_colormap(pixels: np.ndarray) -> str | None:
+    """The map in `COLORMAPS` whose colours `pixels` (uint8 [H, W, 3]) shows, or None (photographs, plain surfaces)."""
+    sample = _sample(pixels.reshape(-1, 3), 20_000)
+    residuals = {name: _match(sample, name) for name in COLORMAPS}
+    best = min(residuals, key=lambda name: residuals[name][1].mean())
+    values, distances = residuals[best]
+    used = np.ptp(np.percentile(values, [1, 99]))
+    return best if distances.mean() < MAX_RESIDUAL and used >= MIN_RANGE else None
+
+
+def invert_colormap(pixels: np.ndarray, name: str) -> tuple[np.ndarray, float]:
+    """Colours [H, W, 3] (0..255, also averages over cells) to values float32 [H, W] in 0..1, and the mean residual.
+
+    The residual is the mean RGB distance (levels of 255) between the colours and those of the values found.
+    """
+    values, distances = _match(pixels.reshape(-1, 3), name)
+    return values.reshape(pixels.shape[:2]).astype(np.float32), float(distances.mean())
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells of an enlarged plot along one axis: cell edges lie at (k + offset) * length / count pixels, k = 0, 1, ...
+
+    count: cells over the axis (not always whole). offset: 0..1, the part of the first cell that is visible (0 = all).
+    strength: 0..1, how much of the picture's steps lies on the edges.
+    """
+
+    count: float
+    offset: float
+    strength: float
+
+    def cell_of(self, points: np.ndarray) -> np.ndarray:
+        """int: the cell that holds each of `points` (0..1 along the axis)."""
+        return np.floor(np.asarray(points) * self.count - self.offset + (self.offset > 0)).astype(int)
+
+    def weights(self, length: int) -> np.ndarray:
+        """float [cells, length]: weights that average `length` pixels over each cell, its middle counting most."""
+        points = (np.arange(length) + 0.5) / length
+        cells, place = self.cell_of(points), (points * self.count - self.offset) % 1
+        table = np.zeros((cells.max() + 1, length))
+        table[cells, np.arange(length)] = np.minimum(place, 1 - place) + 0.05
+        return table / table.sum(1, keepdims=True)
+
+
+def step_profile(pixels: np.ndarray, axis: int) -> np.ndarray:
+    """float [length - 1]: mean absolute step between neighbouring pixels along `axis` (0 rows, 1 columns)."""
+    light = pixels.astype(np.float32)
+    light = light @ _YCBCR[0].astype(np.float32) if light.ndim == 3 else light
+    return np.abs(np.diff(light, axis=axis)).mean(1 - axis)
+
+
+def find_grid(steps: np.ndarray) -> Grid:
+    """The grid that best explains a `step_profile`: 2.5 to 12 pixels a cell, or fewer than 1.7 where rows repeat.
+
+    A periodogram of the high-passed profile. Steps that peak once a period are the edges of large cells. Steps that
+    are *missing* once a period are repeated pixels: n cells enlarged to `length` repeat length - n of them, so 195
+    rows drawn on 256 pixels look like 61 large cells to the periodogram alone. Grids that begin at a cell edge are
+    taken as whole numbers of cells.
+    """
+    length = len(steps) + 1
+    counts, phasors = _search(length)
+    high = steps - np.convolve(np.pad(steps, 4, mode="edge"), np.ones(9) / 9, "valid")
+    waves = phasors @ high / max(float(np.abs(high).sum()), 1e-12)
+    best = int(np.argmax(np.abs(waves)))
+    count, strength = float(counts[best]), float(np.abs(waves[best]))
+    folded = _folded(high, np.arange(1, length) * count / length)
+    if -folded.min() > folded.max():
+        return Grid(length - count, 0.0, strength)
+    offset = float(-np.angle(waves[best]) / (2 * np.pi)) % 1
+    if abs(count - round(count)) <= 0.3 and min(offset, 1 - offset) < 0.2:
+        return Grid(float(round(count)), 0.0, strength)
+    return Grid(count, offset, strength)
+
+
+def _folded(values: np.ndarray, phases: np.ndarray, bins: int = 8) -> np.ndarray:
+    """float [bins]: mean of `values` by the fractional part of `phases`."""
+    place = (phases % 1 * bins).astype(int)
+    return np.bincount(place, values, bins) / np.maximum(np.bincount(place, minlength=bins), 1)
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How a set of pictures was drawn. colormap: None = gray. rows, columns: the grids of cells common to all pictures
+    (None = none found). own_columns: each picture has a whole number of columns of its own (windows cut by steps)."""
+
+    colormap: str | None
+    rows: Grid | None = None
+    columns: Grid | None = None
+    own_columns: bool = False
+
+
+def find_rendering(pictures: Sequence[np.ndarray], with_cells: bool = True) -> Rendering | None:
+    """The rendering of `pictures` of one size (uint8/16 [H, W] or uint8 [H, W, 3]); None = colours on no known map."""
+    colormap = None
+    if pictures[0].ndim == 3:
+        colormap = detect_colormap(np.concatenate([_sample(p.reshape(-1, 3), 2000) for p in pictures])[None])
+        if colormap is None:
+            return None
+    if not with_cells:
+        return Rendering(colormap)
+    profiles = [np.stack([step_profile(p, axis) for p in pictures]) for axis in (0, 1)]
+    rows, columns = (find_grid(profile.mean(0)) for profile in profiles)
+    own = float(np.median([find_grid(p).strength for p in profiles[1]]))
+    each = own >= MIN_GRID_STRENGTH and own > columns.strength + 0.1
+    return Rendering(colormap, _if_clear(rows), None if each else _if_clear(columns), each)
+
+
+def undo_rendering(pixels: np.ndarray, rendering: Rendering, size: int | None) -> tuple[np.ndarray, float, float]:
+    """One picture as values float32 [size, size] in 0..1, the mean colour residual, and its native number of columns.
+
+    Along an axis whose cells are larger than the output's, colours are averaged within cells, inverted, and each output
+    point takes the cell it lies in: as crisp as the picture, where equal areas would mix neighbouring cells. Along an
+    axis with finer cells, or none known, values are averaged over equal areas, so that nothing is skipped. size None
+    keeps the pixels. The number of columns is NaN where there is no grid.
+    """
+    if size is None:
+        return *_to_values(pixels, rendering.colormap), float("nan")
+    columns = find_grid(step_profile(pixels, 1)) if rendering.own_columns else rendering.columns
+    grids = [g if g is not None and g.count <= size * MAX_CELLS_PER_PIXEL else None for g in (rendering.rows, columns)]
+    colours = pixels.astype(float).reshape(*pixels.shape[:2], -1)
+    for axis, grid in enumerate(grids):
+        if grid is not None:
+            means = np.tensordot(grid.weights(colours.shape[axis]), colours, (1, axis))
+            colours = np.moveaxis(means, 0, axis)
+    values, residual = _to_values(colours if pixels.ndim == 3 else colours[..., 0], rendering.colormap, pixels.dtype)
+    points = (np.arange(size) + 0.5) / size
+    for axis, grid in enumerate(grids):
+        if grid is not None:
+            values = np.take(values, grid.cell_of(points), axis)
+    return resize_area(values, size), residual, columns.count if columns is not None else float("nan")
+
+
+def resize_area(image: np.ndarray, size: int) -> np.ndarray:
+    """float32 [H, W] to [size, size]: the exact mean over equal areas (enlarging repeats pixels)."""
+    height, width = image.shape
+    return (_area_weights(height, size) @ image @ _area_weights(width, size).T).astype(np.float32)
+
+
+@cache
+def _area_weights(length: int, size: int) -> np.ndarray:
+    """float [size, length]: the share that each of `length` pixels has in each of `size` equal parts."""
+    edges, pixels = np.arange(size + 1) * (length / size), np.arange(length)
+    shared = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return np.clip(shared, 0, None) * (size / length)
+
+
+def _if_clear(grid: Grid) -> Grid | None:
+    return grid if grid.strength >= MIN_GRID_STRENGTH else None
+
+
+def _to_values(pixels: np.ndarray, colormap: str | None, dtype: np.dtype | None = None) -> tuple[np.ndarray, float]:
+    if colormap is not None:
+        return invert_colormap(pixels, colormap)
+    return (pixels / (65535 if (dtype or pixels.dtype) == np.uint16 else 255)).astype(np.float32), 0.0
+
+
+@cache
+def _search(length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of cells to try, and for each the phasor of every step between pixels, complex [counts, length - 1]."""
+    counts = np.arange(length / 12, length / 2.5, 0.05)
+    return counts, np.exp(-2j * np.pi * np.outer(counts, np.arange(1, length)) / length)
+
+
+@cache
+def _table(name: str) -> np.ndarray:
+    """float [levels, 3]: RGB colours (0..255) of a map."""
+    import matplotlib
+
+    return matplotlib.colormaps[name](np.linspace(0, 1, _LEVELS))[:, :3] * 255
+
+
+def _match(colours: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Values (0..1) of the nearest map colours to `colours` [N, 3], and the RGB distances to them."""
+    table = _table(name)
+    weight = np.array([1, CHROMA_WEIGHT, CHROMA_WEIGHT])
+    near = (table @ _YCBCR.T) * weight
+    index = np.empty(len(colours), int)
+    for start in range(0, len(colours), 16_384):
+        part = (colours[start : start + 16_384] @ _YCBCR.T) * weight
+        index[start : start + 16_384] = ((near**2).sum(1) - 2 * part @ near.T).argmin(1)
+    return index / (_LEVELS - 1), np.linalg.norm(colours - table[index], axis=1)
+
+
+def _sample(rows: np.ndarray, most: int) -> np.ndarray:
+    return rows[:: max(1, len(rows) // most)]

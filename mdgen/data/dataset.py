@@ -1,0 +1,289 @@
+"""The data contract: spectrograms in memory and on disk, with the table that says whose they are.
+
+In memory: float32 [N, C, H, W] in [-1, 1], linear in dB (-1 = floor, +1 = peak); row 0 is the highest positive
+(approaching) velocity, columns are time. On disk: a folder with `manifest.csv` (or `.parquet`) and one 16-bit PNG,
+8-bit PNG or `.npy` per spectrogram; or one `.npz`; or, without any table, a bare folder per user.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from natsort import natsorted
+
+from mdgen.data.images import PICTURE_SUFFIXES, read_picture, write_png16
+from mdgen.errors import MachineError, MdgenError
+
+#: Columns every manifest has. Empty text means unknown.
+KEY_COLUMNS = ("file", "user", "session", "recording", "split")
+#: Physical axes of a spectrogram, where known (numbers; NaN means unknown).
+AXIS_COLUMNS = ("velocity_min_mps", "velocity_max_mps", "duration_s", "db_min", "db_max")
+#: First column (in pixels) of a window inside its recording, where windows were cut from one; allows cutting anew.
+START_COLUMN = "start_column"
+NUMBER_COLUMNS = (*AXIS_COLUMNS, START_COLUMN)
+ROLES = ("train", "judge", "val", "test")
+
+
+@dataclass(frozen=True)
+class SpectrogramSet:
+    """Spectrograms and their table, row i of the table describing image i.
+
+    images: float32 [N, C, H, W] in [-1, 1]. table: one row per image with the `KEY_COLUMNS` (text, "" = unknown) and
+    whatever else the manifest holds. name: where it came from, for messages.
+    """
+
+    images: np.ndarray
+    table: pd.DataFrame
+    name: str = "data set"
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or len(self.images) != len(self.table):
+            raise ValueError(f"{self.name}: images {self.images.shape} do not match a table of {len(self.table)} rows")
+        missing = [c for c in KEY_COLUMNS if c not in self.table.columns]
+        if missing:
+            raise ValueError(f"{self.name}: the table lacks the columns {missing}")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def users(self) -> list[str]:
+        """User names in natural order (`ID_2` before `ID_10`)."""
+        return natsorted(self.table["user"].unique().tolist())
+
+    @property
+    def groups(self) -> pd.Series:
+        """The (user, session, recording) each row belongs to, as one text; splits never cut through a group."""
+        return self.table["user"].str.cat([self.table["session"], self.table["recording"]], sep="\x1f")
+
+    def labels(self, users: Sequence[str]) -> np.ndarray:
+        """int64 [N]: index of each row's user in `users`. A user that is not in the list is an error."""
+        index = {user: i for i, user in enumerate(users)}
+        unknown = natsorted(set(self.table["user"]) - set(index))
+        if unknown:
+            raise MdgenError(f"{self.name}: unknown users {unknown[:5]}; known are {list(users)[:12]}")
+        return self.table["user"].map(index).to_numpy(np.int64)
+
+    def select(self, mask: np.ndarray | pd.Series) -> SpectrogramSet:
+        """The rows where `mask` (bool [N], or integer positions) holds."""
+        rows = np.flatnonzero(mask) if np.asarray(mask).dtype == bool else np.asarray(mask)
+        return replace(self, images=self.images[rows], table=self.table.iloc[rows].reset_index(drop=True))
+
+    def role(self, *roles: str) -> SpectrogramSet:
+        """The rows whose split is one of `roles`."""
+        return self.select(self.table["split"].isin(roles).to_numpy())
+
+    def with_images(self, images: np.ndarray) -> SpectrogramSet:
+        """The same table over other images of the same number (reconstructions, for example)."""
+        return replace(self, images=np.asarray(images, np.float32))
+
+    def fingerprint(self) -> str:
+        """sha256 of the pixels, users and roles: equal content gives equal text, whatever the storage."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.images, np.float32).tobytes())
+        digest.update("\n".join(self.table["user"].str.cat(self.table["split"], sep="\x1f")).encode())
+        return digest.hexdigest()
+
+
+def make_table(**columns: Sequence | str) -> pd.DataFrame:
+    """A table with every key column: those not given are empty text."""
+    length = max(len(v) for v in columns.values() if not isinstance(v, str))
+    given = {k: [v] * length if isinstance(v, str) else list(v) for k, v in columns.items()}
+    return pd.DataFrame({**{k: [""] * length for k in KEY_COLUMNS}, **given})
+
+
+def read_dataset(path: str | Path) -> SpectrogramSet:
+    """Read a data set in any form of the contract; raises `MdgenError` naming file, problem and mend."""
+    path = Path(path)
+    if not path.exists():
+        raise MdgenError(f"{path}: no such data set; give a folder with manifest.csv, a folder per user, or an .npz")
+    if path.is_file():
+        if path.suffix != ".npz":
+            raise MdgenError(f"{path}: not a data set; give a folder, or an .npz file")
+        return _read_npz(path)
+    for name in ("manifest.csv", "manifest.parquet"):
+        if (path / name).exists():
+            return _read_manifest(path, path / name)
+    return _read_bare_folder(path)
+
+
+def write_dataset(data: SpectrogramSet, out: str | Path) -> Path:
+    """Write `data` as 16-bit gray PNGs (`.npy` for colour) with `manifest.csv`; all of it or nothing.
+
+    User names are data: files are numbered, so no name becomes a path. `out` must not exist or be empty.
+    """
+    out = Path(out)
+    with atomic_folder(out) as folder:
+        files = []
+        (folder / "images").mkdir()
+        width = max(5, len(str(len(data))))
+        for i, image in enumerate(data.images):
+            file = f"images/{i:0{width}d}" + (".png" if image.shape[0] == 1 else ".npy")
+            if image.shape[0] == 1:
+                write_png16(folder / file, image[0])
+            else:
+                np.save(folder / file, image.astype(np.float32))
+            files.append(file)
+        data.table.assign(file=files).to_csv(folder / "manifest.csv", index=False)
+    return out
+
+
+@contextmanager
+def atomic_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `out` when the block ends well and vanishes when it does not."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise MdgenError(f"{out}: already exists and is not empty; choose another folder, nothing is overwritten")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+    except OSError as error:
+        raise MachineError(f"{out}: cannot be written ({error.strerror}); choose another folder") from error
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if out.exists():
+            out.rmdir()
+        os.replace(temporary, out)
+    except OSError as error:
+        raise MachineError(f"{out}: writing failed ({error.strerror or error}); free disk space or move it") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _read_manifest(root: Path, manifest: Path) -> SpectrogramSet:
+    try:
+        if manifest.suffix == ".csv":
+            table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
+        else:
+            table = pd.read_parquet(manifest).astype(str)
+    except (ValueError, OSError) as error:
+        raise MdgenError(f"{manifest}: cannot be read as a table ({error}); write it anew") from error
+    table = _checked_table(table, manifest)
+    inside = root.resolve()
+    images = []
+    for file in table["file"]:
+        target = (root / file).resolve()
+        if not target.is_relative_to(inside):
+            raise MdgenError(f"{manifest}: the file {file!r} lies outside the data set; use paths below {root}")
+        images.append(_read_image(target))
+    return SpectrogramSet(_stack(images, [root / f for f in table["file"]]), table, str(root))
+
+
+def _read_npz(path: Path) -> SpectrogramSet:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            content = {key: arrays[key] for key in arrays.files}
+    except (ValueError, OSError) as error:
+        raise MdgenError(f"{path}: cannot be read as arrays of numbers and text ({error}); write it anew") from error
+    images = content.pop("images", None)
+    if images is None or images.ndim not in (3, 4) or not np.issubdtype(images.dtype, np.floating):
+        raise MdgenError(f"{path}: needs an array `images` of floats, [N, H, W] or [N, C, H, W]")
+    images = images[:, None] if images.ndim == 3 else images
+    if any(np.shape(values) != (len(images),) for values in content.values()):
+        raise MdgenError(f"{path}: every array beside `images` must be one column of {len(images)} values")
+    table = pd.DataFrame({key: values.astype(str) for key, values in content.items()})
+    table = _checked_table(table.assign(file=[f"{path.name}#{i}" for i in range(len(images))]), path)
+    _check_values(images, path)
+    return SpectrogramSet(images.astype(np.float32), table, str(path))
+
+
+def _read_bare_folder(root: Path) -> SpectrogramSet:
+    files = user_folder_files(root)
+    images = [_read_image(file) for _, file in files]
+    table = make_table(file=[str(f.relative_to(root)) for _, f in files], user=[user for user, _ in files])
+    return SpectrogramSet(_stack(images, [f for _, f in files]), table, str(root))
+
+
+def user_folder_files(root: Path) -> list[tuple[str, Path]]:
+    """(user, file) of every spectrogram of a folder per user, both in natural order."""
+    if not root.is_dir():
+        raise MdgenError(f"{root}: no such folder; give a folder that holds one folder of pictures per user")
+    suffixes = (*PICTURE_SUFFIXES, ".npy")
+    folders = natsorted((d for d in root.iterdir() if d.is_dir() and not d.name.startswith(".")), key=lambda d: d.name)
+    files = [
+        (folder.name, file)
+        for folder in folders
+        for file in natsorted(folder.iterdir(), key=lambda f: f.name)
+        if file.suffix.lower() in suffixes and not file.name.startswith(".")
+    ]
+    if not files:
+        raise MdgenError(f"{root}: holds no spectrograms; expected manifest.csv, or one folder of pictures per user")
+    return files
+
+
+def _checked_table(table: pd.DataFrame, source: Path) -> pd.DataFrame:
+    for column in ("file", "user"):
+        if column not in table.columns:
+            raise MdgenError(f"{source}: has no column {column!r}; a manifest needs at least file and user")
+    if table.empty:
+        raise MdgenError(f"{source}: has no rows; nothing to read")
+    nameless = table.index[table["user"] == ""]
+    if len(nameless):
+        raise MdgenError(f"{source}: row {nameless[0] + 2} has no user; give every row a user")
+    for column in KEY_COLUMNS:
+        if column not in table.columns:
+            table[column] = ""
+    for column in NUMBER_COLUMNS:
+        if column in table.columns:
+            try:
+                table[column] = pd.to_numeric(table[column].replace("", "nan"))
+            except ValueError as error:
+                raise MdgenError(f"{source}: column {column!r} must hold numbers ({error})") from error
+    wrong = sorted(set(table["split"]) - {*ROLES, "", "unused"})
+    if wrong:
+        raise MdgenError(f"{source}: unknown split {wrong[0]!r}; use one of {', '.join(ROLES)}, unused")
+    return table
+
+
+def _read_image(file: Path) -> np.ndarray:
+    """float32 [C, H, W] in [-1, 1]."""
+    if file.suffix.lower() != ".npy":
+        return read_picture(file)
+    try:
+        image = np.load(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise MdgenError(f"{file}: cannot be read as a numeric .npy array; write it anew without objects") from error
+    if image.ndim == 2:
+        image = image[None]
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or not np.issubdtype(image.dtype, np.floating):
+        raise MdgenError(f"{file}: has shape {image.shape} of {image.dtype}; need floats [H, W] or [C, H, W]")
+    _check_values(image, file)
+    return image.astype(np.float32)
+
+
+def _check_values(image: np.ndarray, file: Path) -> None:
+    if not np.isfinite(image).all():
+        raise MdgenError(f"{file}: holds NaN or infinite values; repair or remove it")
+    if image.min() < -1.001 or image.max() > 1.001:
+        raise MdgenError(
+            f"{file}: values lie in [{image.min():.3g}, {image.max():.3g}]; scale dB linearly to [-1, 1] (floor, peak)"
+        )
+
+
+def _stack(images: list[np.ndarray], files: list[Path]) -> np.ndarray:
+    for image, file in zip(images, files, strict=True):
+        if image.shape != images[0].shape:
+            raise MdgenError(
+                f"{file}: is {_size(image)} but {files[0].name} is {_size(images[0])}; "
+                "bring all to one size with `mdgen import --size`"
+            )
+    return np.stack(images)
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[2]}x{image.shape[1]} with {image.shape[0]} channel(s)"
+
+
+def safe_file_name(text: str) -> str:
+    """`text` as a file name that cannot leave its folder: letters, digits, `-`, `_`, with a short hash if changed."""
+    clean = re.sub(r"[^A-Za-z0-9_-]", "_", text)[:60]
+    return clean if clean == text and clean else f"{clean}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

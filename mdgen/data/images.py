@@ -1,0 +1,64 @@
+"""Single pictures: reading them safely and exactly, writing them without loss. Never turns colours into gray."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from mdgen.errors import MdgenError
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+MAX_SIDE = 4096
+
+
+def read_pixels(file: Path) -> np.ndarray:
+    """The stored pixels: uint8 or uint16 [H, W] for gray, uint8 [H, W, 3] for colour. Raises `MdgenError`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file, formats=("PNG", "JPEG")) as picture:
+                width, height = picture.size
+                if max(width, height) > MAX_SIDE:
+                    raise MdgenError(f"{file}: is {width}x{height}; at most {MAX_SIDE} a side is read")
+                if picture.mode in ("L", "I;16", "I"):
+                    return _gray(np.asarray(picture), file)
+                if picture.mode in ("RGBA", "P", "LA"):
+                    picture = picture.convert("RGBA")
+                    if np.asarray(picture)[..., 3].min() < 255:
+                        raise MdgenError(f"{file}: has transparent pixels; save it without an alpha channel")
+                if picture.mode == "CMYK":
+                    raise MdgenError(f"{file}: is a CMYK picture; save it as gray or RGB")
+                pixels = np.asarray(picture.convert("RGB"))
+    except FileNotFoundError as error:
+        raise MdgenError(f"{file}: is missing; restore it or take its row out of the manifest") from error
+    except UnidentifiedImageError as error:
+        raise MdgenError(f"{file}: is not a PNG or JPEG picture; replace or remove it") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise MdgenError(f"{file}: cannot be decoded ({error}); replace or remove it") from error
+    same = (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()
+    return pixels[..., 0] if same else pixels
+
+
+def read_picture(file: Path) -> np.ndarray:
+    """float32 [C, H, W] in [-1, 1]; C = 1 for gray (8 or 16 bits), 3 for colour."""
+    pixels = read_pixels(file)
+    scale = 65535 if pixels.dtype == np.uint16 else 255
+    image = pixels.astype(np.float32) * (2 / scale) - 1
+    return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
+
+
+def write_png16(file: Path, image: np.ndarray) -> None:
+    """Write float [H, W] in [-1, 1] as a 16-bit gray PNG (step 3e-5)."""
+    levels = np.round((np.clip(image, -1, 1) + 1) * (65535 / 2)).astype(np.uint16)
+    Image.fromarray(levels).save(file)
+
+
+def _gray(pixels: np.ndarray, file: Path) -> np.ndarray:
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise MdgenError(f"{file}: 32-bit gray values outside 0..65535; save it as 8 or 16 bits")
+    return pixels.astype(np.uint16)

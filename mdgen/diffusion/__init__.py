@@ -1,0 +1,1 @@
+"""Diffusion: objectives to train with, guidance and samplers to generate with."""

@@ -1,0 +1,1 @@
+"""Networks: autoencoders, their losses, denoisers and the user conditioning. Nothing here trains anything."""

@@ -1,0 +1,144 @@
+"""Denoisers: noisy latents, a time and a condition vector in, the prediction of the objective out.
+
+Both kinds are called like diffusers' U-Net: `denoiser(sample, timestep, class_labels=condition).sample`, with latents
+[N, C, H, W], timesteps [N] in 0..1000 and condition vectors [N, condition_dim].
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import ConfigMixin, ModelMixin, UNet2DModel
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps, get_2d_sincos_pos_embed
+from diffusers.models.unets.unet_2d import UNet2DOutput
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mdgen.config import DenoiserConfig
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention and MLP, each shifted, scaled and gated by the condition (adaLN-Zero; Peebles & Xie 2023)."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.query_norm = nn.RMSNorm(width // heads)
+        self.key_norm = nn.RMSNorm(width // heads)
+        self.out = nn.Linear(width, width)
+        self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Dropout(dropout), nn.Linear(4 * width, width)
+        )
+        self.modulation = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:  # (N, T, D), (N, D)
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(6, dim=-1)
+        x = x + gate1 * self._attention(self.norm1(x) * (1 + scale1) + shift1)
+        return x + gate2 * self.mlp(self.norm2(x) * (1 + scale2) + shift2)
+
+    def _attention(self, x: Tensor) -> Tensor:
+        n, tokens, width = x.shape
+        q, k, v = self.qkv(x).view(n, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (N, heads, T, D/heads)
+        q, k = self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype)
+        dropout = self.dropout if self.training else 0.0
+        return self.out(
+            F.scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2).reshape(n, tokens, width)
+        )
+
+
+class LatentTransformer(ModelMixin, ConfigMixin):
+    """A small diffusion transformer on patches of the latent grid; `sample_size` is that grid's (height, width)."""
+
+    @register_to_config
+    def __init__(
+        self,
+        in_channels: int,
+        sample_size: tuple[int, int],
+        patch: int = 2,
+        width: int = 256,
+        depth: int = 6,
+        heads: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.fold = nn.PixelUnshuffle(patch)
+        self.unfold = nn.PixelShuffle(patch)
+        token_size = in_channels * patch * patch
+        grid = (sample_size[0] // patch, sample_size[1] // patch)
+        self.embed = nn.Linear(token_size, width)
+        positions = get_2d_sincos_pos_embed(width, grid, output_type="pt").float().reshape(1, -1, width)
+        self.positions = nn.Parameter(positions)
+        self.time_frequencies = Timesteps(width, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.time_embedding = TimestepEmbedding(width, width)
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation = nn.Linear(width, 2 * width)
+        self.head = nn.Linear(width, token_size)
+        for layer in (self.modulation, self.head):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    @property
+    def condition_dim(self) -> int:
+        return self.config.width
+
+    def forward(self, sample: Tensor, timestep: Tensor, class_labels: Tensor) -> UNet2DOutput:
+        folded = self.fold(sample)  # (N, token, h, w)
+        x = self.embed(folded.flatten(2).transpose(1, 2)) + self.positions  # (N, h*w, D)
+        timestep = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
+        condition = F.silu(self.time_embedding(self.time_frequencies(timestep)) + class_labels)
+        for block in self.blocks:
+            x = block(x, condition)
+        shift, scale = self.modulation(condition)[:, None].chunk(2, dim=-1)
+        out = self.head(self.norm(x) * (1 + scale) + shift)
+        return UNet2DOutput(sample=self.unfold(out.transpose(1, 2).reshape(folded.shape)))
+
+
+class LatentUNet(UNet2DModel):
+    """diffusers' UNet2DModel whose class embedding is the condition vector itself; the output starts at zero."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)
+
+    @property
+    def condition_dim(self) -> int:
+        return 4 * self.config.block_out_channels[0]
+
+
+def build_denoiser(
+    config: DenoiserConfig, in_channels: int, sample_size: tuple[int, int]
+) -> LatentTransformer | LatentUNet:
+    """The denoiser of a recipe for latents of `in_channels` on a grid of `sample_size`."""
+    if config.kind == "transformer":
+        return LatentTransformer(
+            in_channels=in_channels,
+            sample_size=sample_size,
+            patch=config.patch,
+            width=config.width,
+            depth=config.depth,
+            heads=config.heads,
+            dropout=config.dropout,
+        )
+    levels = len(config.levels)
+    attention = [False] + [True] * (levels - 1)
+    return LatentUNet(
+        sample_size=sample_size,
+        in_channels=in_channels,
+        out_channels=in_channels,
+        layers_per_block=config.depth,
+        block_out_channels=tuple(config.width * m for m in config.levels),
+        down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attention),
+        up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attention)),
+        attention_head_dim=config.width // config.heads,
+        class_embed_type="identity",
+        resnet_time_scale_shift="scale_shift",
+        dropout=config.dropout,
+    )

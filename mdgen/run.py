@@ -1,0 +1,71 @@
+"""The run folder: everything one model needs, in diffusers' own layout, and the rules for writing into it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from mdgen.config import Recipe, dump_recipe, load_recipe
+from mdgen.data.dataset import SpectrogramSet
+from mdgen.errors import MachineError, MdgenError
+from mdgen.progress import warn
+
+
+@dataclass(frozen=True)
+class Run:
+    """`runs/<name>/`: `config.yaml`, `users.json`, the trained parts, `checkpoints/`, `logs/`, `figures/`."""
+
+    path: Path
+
+    def recipe(self) -> Recipe:
+        return load_recipe(self._existing("config.yaml"))
+
+    def users(self) -> list[str]:
+        """The users this run knows, in the order of their ids."""
+        return json.loads(self._existing("users.json").read_text(encoding="utf-8"))
+
+    def claim(self, recipe: Recipe, users: list[str]) -> None:
+        """Write recipe and users into a new run; in an old one they must be the same as far as they were used."""
+        if (self.path / "users.json").exists():
+            self.require_users(users)
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise MdgenError(f"{self.path}: exists and is not a run folder; choose another --run")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / "users.json").write_text(json.dumps(users, ensure_ascii=False), encoding="utf-8")
+            (self.path / "config.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+        except OSError as error:
+            raise MachineError(f"{self.path}: cannot be written ({error.strerror}); choose another --run") from error
+
+    def require_users(self, users: list[str]) -> None:
+        """One label map for data, model and output: a difference is an error."""
+        known = self.users()
+        if known != users:
+            odd = sorted({*known} ^ {*users}) or ["their order"]
+            raise MdgenError(
+                f"{self.path}: was made for {len(known)} users, the data set has {len(users)}; they differ in {odd[:5]}; "
+                "use the data set the run was made for, or a new --run"
+            )
+
+    def _existing(self, name: str) -> Path:
+        if not (self.path / name).exists():
+            raise MdgenError(f"{self.path}: has no {name}, so it is not a run folder; train one with `mdgen train-vae`")
+        return self.path / name
+
+
+def training_data(data: SpectrogramSet) -> SpectrogramSet:
+    """The rows of role `train`; every row, with a warning, where the data set has no roles."""
+    if (data.table["split"] == "").all():
+        warn(
+            f"{data.name}: has no roles, so all of it trains and nothing is left to judge by; `mdgen import` makes roles"
+        )
+        return data
+    train = data.role("train")
+    if len(train) == 0:
+        raise MdgenError(f"{data.name}: no row has split 'train'; import it with roles")
+    if len(train.users) < 2:
+        raise MdgenError(
+            f"{data.name}: has {len(train.users)} user in role train; a user-conditioned model needs 2 or more"
+        )
+    return train

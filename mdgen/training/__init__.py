@@ -1,0 +1,1 @@
+"""Training: one loop, its checkpoints, and one small module per thing trained."""

@@ -1,0 +1,255 @@
+"""The validator on made-up walkers: controls with known answers, its refusals, and the files it writes."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
+from mdgen.errors import MdgenError
+from validation.inception import InceptionEncoder, InceptionUnavailable, find_weights, inception_fid
+from validation.judge import Judge, identity_retention
+from validation.results import Gate, Summary
+from validation.run import assess, validate
+from validation.sets import prepare_sets
+from validation.settings import ValidationSettings
+from validation.verification import split_enrolment
+
+USERS = ("001", "=cmd()", "<b>x</b>", "$y$")
+FAST = ValidationSettings(
+    judge_seeds=1,
+    judge_steps=60,
+    verification_steps=40,
+    encoders=("judge", "pixels_pca64"),
+    bootstrap_draws=30,
+    null_draws=10,
+    gallery_users=2,
+)
+
+
+def walkers(roles=ROLES, recordings=2, windows=5, seed=0, size=32) -> SpectrogramSet:
+    """Noisy swinging ridges whose height and rate are the user's; each recording is a little different."""
+    rng = np.random.default_rng(seed)
+    rows, images = [], []
+    doppler, time = np.mgrid[:size, :size]
+    for number, user in enumerate(USERS):
+        for role in roles:
+            for recording in range(recordings):
+                height = 5 + 6 * number + rng.normal(0, 0.3)
+                for _ in range(windows):
+                    phase = rng.uniform(0, 2 * np.pi)
+                    ridge = height + 2 * np.sin(2 * np.pi * (2 + number) * time / size + phase)
+                    image = 1.6 * np.exp(-((doppler - ridge) ** 2) / 3) - 0.8 + 0.12 * rng.normal(size=(size, size))
+                    images.append(image.clip(-1, 1))
+                    rows.append((user, f"{role}-day", f"r{recording}", role))
+    user, session, recording, split = zip(*rows, strict=True)
+    table = make_table(user=user, session=session, recording=recording, split=split)
+    return SpectrogramSet(np.array(images, np.float32)[:, None], table, "walkers")
+
+
+@pytest.fixture(scope="module")
+def real() -> SpectrogramSet:
+    return walkers()
+
+
+def fresh(real: SpectrogramSet) -> SpectrogramSet:
+    return walkers(("train",), recordings=4, windows=10, seed=9)
+
+
+def shuffled(real: SpectrogramSet) -> SpectrogramSet:
+    made = fresh(real)
+    order = np.random.default_rng(0).permutation(len(made))
+    return SpectrogramSet(made.images, made.table.assign(user=made.table["user"].to_numpy()[order]), "shuffled")
+
+
+def noise(real: SpectrogramSet) -> SpectrogramSet:
+    made = fresh(real)
+    return made.with_images(np.random.default_rng(0).normal(-0.7, 0.2, made.images.shape).clip(-1, 1))
+
+
+def blurred(real: SpectrogramSet) -> SpectrogramSet:
+    made = fresh(real)
+    return made.with_images((made.images + np.roll(made.images, 1, -1) + np.roll(made.images, 1, -2)) / 3)
+
+
+def copies(real: SpectrogramSet) -> SpectrogramSet:
+    return real.role("train").with_images(np.roll(real.role("train").images, 3, -1))
+
+
+def statuses(real: SpectrogramSet, synthetic: SpectrogramSet) -> Summary:
+    return assess(real, synthetic, FAST).summary
+
+
+def test_a_good_set_passes(real):
+    summary = statuses(real, fresh(real))
+    assert summary.verdict == "pass", summary.as_dict()["gates"]
+    assert summary.gate("user_accuracy").ceiling > 0.9
+    assert summary.gate("memorisation").value < 0.1
+
+
+def test_shuffled_labels_fall_to_chance_and_fail(real):
+    summary = statuses(real, shuffled(real))
+    assert summary.verdict == "fail"
+    assert summary.gate("user_accuracy").value == pytest.approx(1 / len(USERS), abs=0.12)
+    assert summary.gate("verification").status == "fail"
+    assert summary.gate("texture").status == "pass"
+
+
+def test_noise_fails(real):
+    assert statuses(real, noise(real)).gate("user_accuracy").status == "fail"
+
+
+def test_blurred_images_fail_for_texture(real):
+    gate = statuses(real, blurred(real)).gate("texture")
+    assert gate.status == "fail"
+    assert gate.ci_high < 0.8
+
+
+def test_shifted_copies_of_the_training_set_are_called_near_copies(real):
+    summary = statuses(real, copies(real))
+    assert summary.gate("user_accuracy").value > 0.9
+    assert summary.gate("memorisation").ci_low > 0.5
+    assert "more than chance" in summary.gate("memorisation").note
+
+
+def test_a_judge_never_trains_on_a_recording_of_the_generator(real):
+    table = real.table.assign(session=real.table["session"].replace("judge-day", "train-day"))
+    with pytest.raises(MdgenError, match=r"both roles train and judge"):
+        prepare_sets(SpectrogramSet(real.images, table, "leaky"), fresh(real))
+
+
+def test_without_roles_and_recordings_the_decisive_gates_are_only_advisory(real):
+    bare = SpectrogramSet(real.images, make_table(user=real.table["user"].tolist()), "bare")
+    summary = statuses(bare, fresh(real))
+    assert [summary.gate(n).status for n in ("user_accuracy", "verification")] == ["advisory", "unavailable"]
+    assert summary.verdict == "inconclusive"
+    assert any("roles were missing" in w for w in summary.provenance["warnings"])
+
+
+def test_enrolment_and_probes_share_no_recording(real):
+    sides = split_enrolment(real, list(USERS), per_user=100)
+    assert not set(sides.enrolment.groups) & set(sides.probes.groups)
+    one = real.select(((real.table["split"] != "test") | (real.table["recording"] == "r0")).to_numpy())
+    sides = split_enrolment(one, list(USERS), per_user=100)
+    assert set(sides.enrolment.table["split"]) == {"val"}
+    assert set(sides.probes.table["split"]) == {"test"}
+
+
+def test_unknown_users_and_other_shapes_are_refused(real):
+    made = fresh(real)
+    stranger = SpectrogramSet(made.images, made.table.assign(user="nobody"), "made")
+    with pytest.raises(MdgenError, match="nobody"):
+        prepare_sets(real, stranger)
+    with pytest.raises(MdgenError, match="16x32"):
+        prepare_sets(real, made.with_images(made.images[..., :16]))
+
+
+def test_equal_seeds_give_equal_judges_and_leave_the_global_generator_alone(real):
+    data = real.role("judge")
+    x, y = data.images, data.table["user"].to_numpy()
+    state = torch.get_rng_state()
+    first, again, other = (Judge(seed, steps=8).fit(x, y).predict_proba(x) for seed in (1, 1, 2))
+    assert torch.equal(state, torch.get_rng_state())
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_identity_retention_is_one_for_perfect_and_low_for_ruined_reconstructions(real):
+    original = real.role("val")
+    kept = identity_retention(original, original, real.role("judge"), steps=60)
+    flat = original.with_images(np.zeros_like(original.images))
+    assert kept == 1.0
+    assert identity_retention(original, flat, real.role("judge"), steps=60) < 0.5
+    with pytest.raises(MdgenError, match="other recordings"):
+        identity_retention(original, original, original)
+
+
+def test_the_report_is_complete_self_contained_and_escapes_names(real, tmp_path):
+    summary = validate(real, fresh(real), tmp_path / "report", FAST, provenance={"checkpoint": float("nan")})
+    assert {p.name for p in (tmp_path / "report").iterdir()} == {
+        "summary.json", "metrics.csv", "per_user.csv", "report.html", "figures",
+    }  # fmt: skip
+    text = (tmp_path / "report" / "summary.json").read_text()
+    assert "NaN" not in text
+    stored = json.loads(text)
+    assert stored["verdict"] == summary.verdict
+    assert set(stored["gates"]) == {
+        "fid", "inception_score", "user_accuracy", "verification", "texture", "memorisation",
+    }  # fmt: skip
+    assert stored["provenance"]["checkpoint"] is None
+    assert stored["provenance"]["real"]["fingerprint"] == real.fingerprint()
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == len(list((tmp_path / "report" / "figures").iterdir()))
+    assert "<b>x</b>" not in page
+    assert "&lt;b&gt;x" in page
+    assert "<script" not in page
+    assert 'src="http' not in page
+    users = pd.read_csv(tmp_path / "report" / "per_user.csv", dtype=str)
+    assert users["user"].tolist() == [u if u != "=cmd()" else "'=cmd()" for u in real.users]
+    with pytest.raises(MdgenError, match="not empty"):
+        validate(real, fresh(real), tmp_path / "report", FAST)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "verification", "texture", "verdict", "code"),
+    [
+        ("pass", "pass", "pass", "pass", 0),
+        ("pass", "pass", "fail", "fail", 1),
+        ("inconclusive", "pass", "pass", "inconclusive", 3),
+        ("advisory", "pass", "pass", "inconclusive", 3),
+        ("pass", "unavailable", "pass", "inconclusive", 3),
+        ("pass", "pass", "unavailable", "pass", 0),
+        ("inconclusive", "fail", "pass", "fail", 1),
+    ],
+)
+def test_the_verdict_follows_from_the_gates(accuracy, verification, texture, verdict, code):
+    names = {"user_accuracy": accuracy, "verification": verification, "texture": texture}
+    summary = Summary([Gate(name, status) for name, status in names.items()])
+    assert (summary.verdict, summary.exit_code) == (verdict, code)
+
+
+def test_missing_or_unsafe_inception_weights_make_it_unavailable(tmp_path):
+    with pytest.raises(InceptionUnavailable, match="put weights-inception"):
+        find_weights(tmp_path / "none.pth")
+    (tmp_path / "bad.pth").write_bytes(b"not weights")
+    with pytest.raises(InceptionUnavailable, match="not a safe file"):
+        InceptionEncoder(tmp_path / "bad.pth")
+
+
+@pytest.mark.slow
+def test_inception_plumbing_with_random_weights(tmp_path):
+    """The network of the FID with random weights: a set is at distance 0 from itself, and gray is accepted."""
+    module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    blank = module.FeatureExtractorInceptionV3.__new__(module.FeatureExtractorInceptionV3)
+    original, module.load_state_dict_from_url = (
+        module.load_state_dict_from_url,
+        lambda *_, **__: (_ for _ in ()).throw(KeyError),
+    )
+    try:
+        with pytest.raises(KeyError):
+            blank.__init__("blank", ["2048"])
+    finally:
+        module.load_state_dict_from_url = original
+    torch.save(blank.state_dict(), tmp_path / "random.pth")
+    images = np.random.default_rng(0).uniform(-1, 1, (6, 1, 32, 32)).astype(np.float32)
+    features = InceptionEncoder(tmp_path / "random.pth", "cpu")(images)
+    assert features.pool.shape == (6, 2048)
+    assert features.logits.shape == (6, 1008)
+    assert inception_fid(features, features) == pytest.approx(0, abs=1e-6 * features.pool.var(axis=0).sum() + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("validation, validation.settings", "torch torchvision torch_fidelity matplotlib lpips skorch"),
+        ("validation.run", "torchvision torch_fidelity matplotlib lpips"),
+    ],
+)
+def test_importing_brings_nothing_heavy(modules, heavy):
+    code = f"import sys, {modules}; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,133 @@
+"""Who may see what: the real rows by role, the synthetic rows, and how far their separation can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mdgen.data.dataset import SpectrogramSet
+from mdgen.data.splits import assign_roles, leak_share
+from mdgen.errors import MdgenError
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Checked input of a validation.
+
+    users: the synthetic users that can be judged (they have real rows of roles judge and test). unjudged: the others.
+    advisory: why judge and generator are not proven to be apart, "" where they are.
+    """
+
+    real: SpectrogramSet
+    synthetic: SpectrogramSet
+    users: list[str]
+    unjudged: list[str]
+    advisory: str
+    warnings: list[str]
+
+    @property
+    def train(self) -> SpectrogramSet:
+        """What the generator learned from, of the judged users."""
+        return self._of_users("train")
+
+    @property
+    def judge(self) -> SpectrogramSet:
+        """What judges, embedding and encoders learn from: role judge, or train where there is no such role."""
+        judge = self.real.role("judge")
+        return judge if len(judge) else self.real.role("train")
+
+    @property
+    def test(self) -> SpectrogramSet:
+        """Held-out real rows of the judged users."""
+        return self._of_users("test")
+
+    def _of_users(self, role: str) -> SpectrogramSet:
+        rows = self.real.role(role)
+        return rows.select(rows.table["user"].isin(self.users).to_numpy())
+
+
+def prepare_sets(real: SpectrogramSet, synthetic: SpectrogramSet, seed: int = 0) -> Sets:
+    """Check both sets against each other and give roles where there are none. Raises `MdgenError`."""
+    _check_match(real, synthetic)
+    real, warnings, advisory = _with_roles(real, seed)
+    if len(real.role("judge")):
+        advisory = "; ".join(filter(None, [advisory, check_judge_rows(real)]))
+    else:
+        advisory = "; ".join(
+            filter(None, [advisory, "no rows of role judge: the judges share data with the generator"])
+        )
+    known = set(_or_train(real).table["user"]) & set(real.role("test").table["user"])
+    users = [u for u in synthetic.users if u in known]
+    unjudged = [u for u in synthetic.users if u not in known]
+    if unjudged:
+        warnings.append(f"not judged, for want of real rows of roles judge and test: {', '.join(unjudged)}")
+    if len(users) < 2:
+        raise MdgenError(
+            f"{real.name}: fewer than two synthetic users have real rows of roles judge and test; add some"
+        )
+    judged = synthetic.select(synthetic.table["user"].isin(users).to_numpy())
+    return Sets(real, judged, users, unjudged, advisory, warnings + ([advisory] if advisory else []))
+
+
+def check_judge_rows(real: SpectrogramSet) -> str:
+    """Why the judge's rows are not proven apart from the generator's: "" where they share no group with role train.
+
+    Raises `MdgenError` where a known recording is in both roles and its windows share signal.
+    """
+    table, groups = real.table, real.groups
+    judge, train = (table["split"] == "judge").to_numpy(), (table["split"] == "train").to_numpy()
+    shared = sorted(set(groups[judge]) & set(groups[train]))
+    if not shared:
+        return ""
+    if all(group.endswith("\x1f\x1f") for group in shared):
+        return "sessions and recordings are unknown: judge and generator may have seen the same recording"
+    only_two = np.where(judge | train, table["split"], "unused")
+    if leak_share(table.assign(split=only_two), width=real.images.shape[-1]) > 0:
+        user, session, recording = next(g for g in shared if not g.endswith("\x1f\x1f")).split("\x1f")
+        raise MdgenError(
+            f"{real.name}: user {user!r} session {session!r} recording {recording!r} is in both roles train and judge, "
+            "so the judge would know the generator's data; give whole recordings to one role (`mdgen import` does)"
+        )
+    return f"judge and generator hold separate parts of the same recordings ({len(shared)} of them)"
+
+
+def _check_match(real: SpectrogramSet, synthetic: SpectrogramSet) -> None:
+    if not len(synthetic):
+        raise MdgenError(f"{synthetic.name}: holds no images; nothing to validate")
+    if real.images.shape[1:] != synthetic.images.shape[1:]:
+        raise MdgenError(
+            f"{synthetic.name}: images are {_size(synthetic)} but {real.name} has {_size(real)}; "
+            "generate from a model trained on this data set"
+        )
+    strangers = [u for u in synthetic.users if u not in set(real.users)]
+    if strangers:
+        raise MdgenError(f"{synthetic.name}: users {strangers[:5]} are not in {real.name}; names must match exactly")
+    for data in (real, synthetic):
+        if not np.isfinite(data.images).all():
+            raise MdgenError(f"{data.name}: holds NaN or infinite values; repair or remove those images")
+
+
+def _with_roles(real: SpectrogramSet, seed: int) -> tuple[SpectrogramSet, list[str], str]:
+    split = real.table["split"]
+    if (split == "").all():
+        real = replace(real, table=real.table.assign(split=assign_roles(real.table, seed=seed)))
+        note = f"roles were missing and were made here (seed {seed}): the generator may have seen any of these rows"
+        return real, [], note
+    for role in ("train", "test"):
+        if not (split == role).any():
+            raise MdgenError(
+                f"{real.name}: has no rows of role {role}; the report needs them (`mdgen import` gives roles)"
+            )
+    unsorted = int((split == "").sum())
+    return real, [f"{unsorted} real rows without a role were left out"] if unsorted else [], ""
+
+
+def _or_train(real: SpectrogramSet) -> SpectrogramSet:
+    judge = real.role("judge")
+    return judge if len(judge) else real.role("train")
+
+
+def _size(data: SpectrogramSet) -> str:
+    channels, height, width = data.images.shape[1:]
+    return f"{width}x{height} with {channels} channel(s)"

@@ -1,0 +1,73 @@
+"""Every setting of a validation, with the thresholds of its gates. Light: nothing is imported beyond pydantic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ENCODERS = ("judge", "efficientnet_lite0", "pixels_pca64")
+
+
+class ValidationSettings(BaseModel):
+    """How much is trained and measured, and where the gates stand. Frozen; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = 0
+    device: str = Field(default="auto", description="auto, cpu or cuda")
+    judge_seeds: int = Field(
+        default=3, ge=1, description="judges trained from different seeds; all metrics use the same ones"
+    )
+    judge_steps: int = Field(default=200, ge=1, description="optimiser steps of each judge")
+    verification_steps: int = Field(default=150, ge=1, description="optimiser steps of the verification embedding")
+    batch_size: int = Field(default=32, ge=4)
+    judge_size: int = Field(
+        default=64, ge=8, description="larger images are averaged down to this side for the small networks"
+    )
+
+    user_accuracy: float = Field(default=0.80, ge=0, le=1, description="gate, absolute")
+    ceiling_share: float = Field(
+        default=0.90, ge=0, le=1, description="gate, relative to the same judges on held-out real data"
+    )
+    eer_margin: float = Field(
+        default=0.05, ge=0, le=1, description="allowed rise of the equal error rate over real probes"
+    )
+    fid: float = Field(default=50.0, gt=0)
+    fid_min_images: int = Field(default=2048, ge=2, description="below this an Inception FID decides nothing")
+    inception_score: float = Field(default=2.0, ge=1)
+    texture_low: float = Field(default=0.80, gt=0)
+    texture_high: float = Field(default=1.25, gt=0)
+    near_copy_quantile: float = Field(default=0.99, gt=0, lt=1)
+    near_copy_excess: float = Field(
+        default=0.01, ge=0, le=1, description="allowed share of near copies above the expected one"
+    )
+
+    encoders: tuple[str, ...] = ENCODERS
+    max_encoded_images: int = Field(default=512, ge=4, description="images per set for the ImageNet encoder")
+    encoder_size: int = Field(
+        default=128, ge=32, description="side to which images are resized for the ImageNet encoder"
+    )
+    max_pairs: int = Field(default=60_000, ge=100, description="verification pairs per score set")
+    max_shift: int = Field(default=12, ge=0, description="columns by which a neighbour may be shifted in time")
+    bootstrap_draws: int = Field(default=200, ge=20)
+    null_draws: int = Field(default=50, ge=10, description="random halves for the real-versus-real distribution")
+    gallery_users: int = Field(default=6, ge=1)
+
+    inception_weights: Path | None = None
+    allow_download: bool = False
+    max_inception_images: int = Field(default=4096, ge=2)
+
+    def quick(self) -> ValidationSettings:
+        """The same gates with one judge, fewer draws and fewer encoded images: for a first look and for tests."""
+        return self.model_copy(
+            update={
+                "judge_seeds": 1,
+                "judge_steps": min(self.judge_steps, 150),
+                "verification_steps": min(self.verification_steps, 150),
+                "max_encoded_images": min(self.max_encoded_images, 128),
+                "bootstrap_draws": min(self.bootstrap_draws, 100),
+                "null_draws": min(self.null_draws, 20),
+                "max_inception_images": min(self.max_inception_images, 256),
+            }
+        )
