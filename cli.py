@@ -189,7 +189,7 @@ def train_ldm(
     from mdgen.run import Run
     from mdgen.training.denoiser import train_denoiser
 
-    recipe = load_recipe(config or Run(run).path / "config.yaml", overrides or ())
+    recipe = load_recipe(config, overrides or ()) if config else Run(run).recipe(overrides or ())
     spectrograms = read_dataset(data)
     if dry_run:
         return _print_plan(recipe, spectrograms)
@@ -258,6 +258,11 @@ def quickstart(
     out: Annotated[Path, typer.Option("--out", help="Folder for data, model, synthetic data and report.")] = Path(
         "demo"
     ),
+    users: Annotated[int, typer.Option(help="Walkers.")] = 12,
+    sessions: Annotated[int, typer.Option(help="Sessions per walker.")] = 6,
+    windows: Annotated[int, typer.Option(help="Spectrograms per session.")] = 20,
+    size: Annotated[int, typer.Option(help="Pixels a side.")] = 64,
+    quick: Annotated[bool, typer.Option("--quick", help="One judge and fewer draws.")] = False,
     config: ConfigOption = "quickstart",
     overrides: SetOption = None,
     device: DeviceOption = "auto",
@@ -276,12 +281,12 @@ def quickstart(
     from mdgen.training.denoiser import train_denoiser
 
     recipe = load_recipe(config, [*(overrides or ()), f"seed={seed}"])
-    settings = _judge_settings(recipe, seed=seed)
+    settings = _judge_settings(recipe, seed=seed, quick=quick)
     progress = _progress()
     data, run, synthetic, report = (out / name for name in ("data", "run", "synthetic", "report"))
     if not (data / "manifest.csv").exists():
-        progress.say("1/5 simulating 12 walkers")
-        write_dataset(simulate_walkers(12, 6, 20, 64, seed), data)
+        progress.say(f"1/5 simulating {users} walkers")
+        write_dataset(simulate_walkers(users, sessions, windows, size, seed), data)
     real = read_dataset(data)
     if not (run / "logs" / "autoencoder_check.json").exists():
         progress.say("2/5 training the autoencoder")
@@ -312,9 +317,9 @@ def _train_vae(data: SpectrogramSet, run: Path, recipe: Recipe, device: str, jud
     print(f"autoencoder in {run}, checked on {check.images} held-out spectrograms:")
     print(f"  PSNR {check.psnr_db:.1f} dB, SSIM {check.ssim:.3f}")
     print(f"  texture kept: {check.texture_time:.2f} along time, {check.texture_doppler:.2f} along Doppler (1 = all)")
-    print(
-        f"  latents: {check.active_dimensions:.0%} active, {check.kl_nats:.2f} nats each, deviation {check.latent_std[0]:.2f} to {check.latent_std[1]:.2f}"
-    )
+    low, high = check.latent_std
+    active = f"{check.active_dimensions:.0%} active, {check.kl_nats:.2f} nats each"
+    print(f"  latents: {active}, deviation {low:.2f} to {high:.2f}")
     kept = "not measured" if check.identity_retention is None else f"{check.identity_retention:.3f} (aim: 0.95 or more)"
     print(f"  identity kept: {kept}")
     print(f"  look at {run / 'figures' / 'reconstructions.png'}")

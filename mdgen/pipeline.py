@@ -28,7 +28,7 @@ class MicroDopplerPipeline(DiffusionPipeline):
 
     def __init__(
         self, autoencoder: nn.Module, denoiser: nn.Module, conditioning: UserConditioning, scheduler: Any,
-        users: list[str], objective: str, latent_shape: list[int],
+        users: list[str] | None = None, objective: str = "flow", latent_shape: list[int] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.register_modules(

@@ -42,10 +42,10 @@ def plan_lines(recipe: Recipe, data: SpectrogramSet) -> list[str]:
         )
 
     return [
-        f"{len(train)} training spectrograms of {len(train.users)} users in {len(windows.recordings)} pieces of recording",
+        f"{len(train)} training spectrograms of {len(train.users)} users in {len(windows.recordings)} recordings",
         f"latents {tuple(latent.shape)} of pictures {tuple(image.shape[1:])}",
-        f"autoencoder: {_millions(autoencoder)}, {stage1.steps} steps, about {_minutes(autoencoder_step, stage1.steps)} in fp32",
-        f"denoiser: {_millions(denoiser)}, {stage2.steps} steps, about {_minutes(denoiser_step, stage2.steps)} in fp32",
+        f"autoencoder: {_millions(autoencoder)}, {stage1.steps} steps, {_minutes(autoencoder_step, stage1.steps)}",
+        f"denoiser: {_millions(denoiser)}, {stage2.steps} steps, {_minutes(denoiser_step, stage2.steps)}",
     ]
 
 
@@ -57,4 +57,4 @@ def _minutes(step, steps: int) -> str:  # type: ignore[no-untyped-def]
     step().backward()
     started = time.monotonic()
     step().backward()
-    return f"{(time.monotonic() - started) * steps / 60:.1f} minutes"
+    return f"about {(time.monotonic() - started) * steps / 60:.1f} minutes on this CPU in fp32"

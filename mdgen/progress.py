@@ -48,7 +48,9 @@ class Progress:
             task = bar.add_task(name, total=total, completed=done, note="")
 
             def advance(count: int = 1, values: dict[str, float] | None = None) -> None:
-                bar.update(task, advance=count, **({"note": _note(values)} if values else {}))
+                bar.update(task, advance=count)
+                if values:
+                    bar.update(task, note=_note(values))
 
             yield advance
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,8 @@ class Run:
 
     path: Path
 
-    def recipe(self) -> Recipe:
-        return load_recipe(self._existing("config.yaml"))
+    def recipe(self, overrides: Iterable[str] = ()) -> Recipe:
+        return load_recipe(self._existing("config.yaml"), overrides)
 
     def users(self) -> list[str]:
         """The users this run knows, in the order of their ids."""
@@ -44,7 +45,7 @@ class Run:
         if known != users:
             odd = sorted({*known} ^ {*users}) or ["their order"]
             raise MdgenError(
-                f"{self.path}: was made for {len(known)} users, the data set has {len(users)}; they differ in {odd[:5]}; "
+                f"{self.path}: is for {len(known)} users, the data set has {len(users)}; they differ in {odd[:5]}: "
                 "use the data set the run was made for, or a new --run"
             )
 
@@ -57,9 +58,7 @@ class Run:
 def training_data(data: SpectrogramSet) -> SpectrogramSet:
     """The rows of role `train`; every row, with a warning, where the data set has no roles."""
     if (data.table["split"] == "").all():
-        warn(
-            f"{data.name}: has no roles, so all of it trains and nothing is left to judge by; `mdgen import` makes roles"
-        )
+        warn(f"{data.name}: has no roles, so all of it trains and none is left to judge by; `mdgen import` makes roles")
         return data
     train = data.role("train")
     if len(train) == 0:

@@ -85,10 +85,12 @@ def kernel_test(a: np.ndarray, b: np.ndarray, rng: np.random.Generator, draws: i
 
 
 def standardise(reference: np.ndarray, *features: np.ndarray) -> list[np.ndarray]:
-    """Each of `features` [n, D] shifted and scaled by mean and deviation of `reference`; constant columns become 0."""
-    mean, deviation = reference.mean(axis=0), reference.std(axis=0)
-    scale = np.where(deviation > 1e-8 * (1 + np.abs(mean)), 1 / np.maximum(deviation, 1e-300), 0.0)
-    return [(f - mean) * scale for f in features]
+    """Each of `features` [n, D] minus the mean of `reference`, over its root mean variance: one scale for all columns.
+
+    A scale for each column would blow up the features that hardly ever respond, and the cubic kernel with them.
+    """
+    mean, deviation = reference.mean(axis=0), np.sqrt(reference.var(axis=0).mean())
+    return [(f - mean) / max(float(deviation), 1e-12) for f in features]
 
 
 def _mmd(within_a: np.ndarray, between: np.ndarray, within_b: np.ndarray) -> float:

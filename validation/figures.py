@@ -97,6 +97,9 @@ def confusion(synthetic: Recognition, real: Recognition, classes: Sequence[str])
         sns.heatmap(table, ax=axis, vmin=0, vmax=1, cmap="Blues", cbar=False, square=True, annot=annotate, fmt=".0%",
                     annot_kws={"size": 7}, xticklabels=True, yticklabels=True)  # fmt: skip
         axis.set(title=title, xlabel="taken for")
+        axis.tick_params(labelsize=8)
+        axis.tick_params(axis="x", rotation=90)
+        axis.tick_params(axis="y", rotation=0)
     axes[0].set_ylabel("belongs to")
     figure.tight_layout()
     return figure

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
-from validation.network import Classifier, resolve_device, shrink
+from validation.network import Classifier, one_thread, resolve_device, seeded_thread, shrink
 
 PEAK_RATE = 4e-3
 
@@ -42,8 +42,7 @@ class Judge(BaseEstimator, ClassifierMixin):
         if len(self.classes_) < 2:
             raise MdgenError(f"judge: needs at least two users to tell apart, found {len(self.classes_)}; add users")
         images = shrink(X, self.size)
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        with seeded_thread(self.seed):
             self.net_ = self._network(len(X), images.shape[1:]).fit(images, codes.astype(np.int64))
         return self
 
@@ -91,7 +90,7 @@ def encode_batches(
     network: Callable[[torch.Tensor], torch.Tensor], images: np.ndarray, device: str, batch_size: int = 256
 ) -> np.ndarray:
     """`network` over `images` [N, C, H, W] without gradients: float64 [N, D]."""
-    with torch.inference_mode():
+    with torch.inference_mode(), one_thread():
         parts = [
             network(torch.from_numpy(images[i : i + batch_size]).to(device)).double().cpu().numpy()
             for i in range(0, len(images), batch_size)

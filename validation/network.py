@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch import nn
@@ -18,6 +21,29 @@ def resolve_device(device: str) -> str:
     if device != "auto":
         return device
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread, as many as before afterwards.
+
+    These networks are too small to share among cores, and stall tenfold when the cores are busy. One thread also makes
+    the result independent of the number of cores.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def seeded_thread(seed: int) -> Iterator[None]:
+    """`one_thread` with torch's generator started from `seed` and put back afterwards."""
+    with torch.random.fork_rng(), one_thread():
+        torch.manual_seed(seed)
+        yield
 
 
 def shrink(images: np.ndarray, side: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
 from validation.judge import encode_batches
-from validation.network import Trunk, resolve_device, shrink
+from validation.network import Trunk, resolve_device, seeded_thread, shrink
 
 TEMPERATURE = 0.1
 PEAK_RATE = 3e-3
@@ -42,8 +42,7 @@ class VerificationEmbedding:
             raise MdgenError(f"{data.name}: verification needs at least two users, found {len(data.users)}; add users")
         images, labels = torch.from_numpy(shrink(data.images, self.size)), torch.tensor(data.labels(data.users))
         channels, height, width = images.shape[1:]
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+        with seeded_thread(self.seed):
             self.network = Trunk((channels, height, width)).to(self.device)
             self._train(images, labels)
         self.network.eval()

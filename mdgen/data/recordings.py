@@ -42,8 +42,8 @@ class RecordingPlan:
 
 @dataclass(frozen=True)
 class Recording:
-    """A continuous piece of signal. image: float32 [C, H, L] in [-1, 1]; windows: int [n, 2], first column and number of
-    columns of each window it was stitched from; the rest as in the data set's table."""
+    """A continuous piece of signal. image: float32 [C, H, L] in [-1, 1]. windows: int [n, 2], first column and number
+    of columns of each window it was stitched from. The rest is as in the data set's table."""
 
     image: np.ndarray
     windows: np.ndarray

@@ -12,7 +12,7 @@ from mdgen.config import AugmentConfig
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.recordings import Recording, stitch
 
-#: Shifts at which a window of a longer recording is cut; spread over a quarter of its width, where its neighbours start.
+#: Shifts at which a window of a longer recording is cut; spread over a quarter of its width, its neighbours' distance.
 SHIFTS = 8
 
 

@@ -1,4 +1,4 @@
-"""What the denoiser is trained to predict. Times are what diffusers' schedulers call timesteps: 0 (data) to 1000 (noise)."""
+"""What the denoiser is trained to predict. Times are diffusers' timesteps: from 0 (data) to 1000 (noise)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FlowMatching:
 
 
 class VPrediction:
-    """v-prediction (Salimans & Ho 2022) under a cosine schedule (Nichol & Dhariwal 2021), by diffusers' own scheduler."""
+    """v-prediction (Salimans & Ho 2022) under a cosine schedule (Nichol & Dhariwal 2021), by diffusers' scheduler."""
 
     def __init__(self, config: DiffusionConfig) -> None:
         self.scheduler = DDPMScheduler(TIMESTEPS, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
@@ -54,4 +54,4 @@ class VPrediction:
 
 def build_objective(config: DiffusionConfig) -> FlowMatching | VPrediction:
     """The objective of a recipe."""
-    return {"flow": FlowMatching, "v_prediction": VPrediction}[config.objective](config)
+    return FlowMatching(config) if config.objective == "flow" else VPrediction(config)

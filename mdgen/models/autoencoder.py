@@ -44,8 +44,8 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
 
     A linear path from patch to latent and back runs beside the convolutions. It starts as the cosine transform of the
     patch (its `latent_channels` lowest frequencies), so training starts from a sensible code and spends its steps on
-    what a linear one cannot say. Speckle is independent from cell to cell and cannot be compressed: with as many latents
-    as pixels (latent_channels = patch * patch) the start is lossless and texture survives, with fewer it blurs.
+    what a linear one cannot say. Speckle is independent from cell to cell and cannot be compressed: with as many
+    latents as pixels (latent_channels = patch * patch) the start is lossless and texture survives, with fewer it blurs.
     """
 
     @register_to_config
@@ -128,7 +128,7 @@ def build_autoencoder(config: AutoencoderConfig, in_channels: int) -> PatchAutoe
 
 
 def kl_per_dimension(posterior: DiagonalGaussianDistribution) -> Tensor:
-    """KL divergence to the unit Gaussian in nats, for every latent dimension [N, C, h, w] (Kingma & Welling 2014, B)."""
+    """KL divergence to the unit Gaussian in nats, for every latent dimension [N, C, h, w] (Kingma & Welling 2014)."""
     return 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar)
 
 

@@ -23,7 +23,6 @@ class TransformerBlock(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = dropout
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
         self.qkv = nn.Linear(width, 3 * width)
         self.query_norm = nn.RMSNorm(width // heads)
@@ -46,10 +45,13 @@ class TransformerBlock(nn.Module):
         n, tokens, width = x.shape
         q, k, v = self.qkv(x).view(n, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (N, heads, T, D/heads)
         q, k = self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype)
-        dropout = self.dropout if self.training else 0.0
-        return self.out(
-            F.scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2).reshape(n, tokens, width)
-        )
+        attended = _attend_on_cpu(q, k, v) if x.device.type == "cpu" else F.scaled_dot_product_attention(q, k, v)
+        return self.out(attended.transpose(1, 2).reshape(n, tokens, width))
+
+
+def _attend_on_cpu(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Plain attention: for these few tokens, forward and backward in bf16 take a third of the fused kernel's time."""
+    return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1).to(v.dtype) @ v
 
 
 class LatentTransformer(ModelMixin, ConfigMixin):
@@ -101,12 +103,7 @@ class LatentTransformer(ModelMixin, ConfigMixin):
 
 
 class LatentUNet(UNet2DModel):
-    """diffusers' UNet2DModel whose class embedding is the condition vector itself; the output starts at zero."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)
+    """diffusers' UNet2DModel; its class embedding is the condition vector itself."""
 
     @property
     def condition_dim(self) -> int:
@@ -129,7 +126,7 @@ def build_denoiser(
         )
     levels = len(config.levels)
     attention = [False] + [True] * (levels - 1)
-    return LatentUNet(
+    unet = LatentUNet(
         sample_size=sample_size,
         in_channels=in_channels,
         out_channels=in_channels,
@@ -142,3 +139,6 @@ def build_denoiser(
         resnet_time_scale_shift="scale_shift",
         dropout=config.dropout,
     )
+    nn.init.zeros_(unet.conv_out.weight)
+    nn.init.zeros_(unet.conv_out.bias)
+    return unet

@@ -53,7 +53,7 @@ class EffNetLiteFeatures(nn.Module):
 
 
 class Lpips(nn.Module):
-    """The `lpips` package's calibrated distance on AlexNet. `trunk` is torchvision's AlexNet state dict, else downloaded."""
+    """The `lpips` package's distance on AlexNet. `trunk` is torchvision's AlexNet state dict, else downloaded."""
 
     def __init__(self, trunk: Path | None = None, random_trunk: bool = False) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Lpips(nn.Module):
             import lpips
         except (ImportError, RuntimeError) as error:
             raise MdgenError(
-                f"lpips cannot be imported ({error}); install torch and torchvision together: pip install -U torch torchvision"
+                f"lpips cannot be imported ({error}); its torchvision must fit torch: pip install -U torch torchvision"
             ) from error
         try:
             self.metric = lpips.LPIPS(net="alex", verbose=False, pnet_rand=random_trunk or trunk is not None)

@@ -81,7 +81,7 @@ def train(
 
 
 def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """int64 [batch_size]: the samples of a step. Every epoch is a permutation of (seed, epoch); steps walk through it."""
+    """int64 [batch_size]: the samples of a step. An epoch is a permutation of (seed, epoch), walked through."""
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = positions // count
     orders = {epoch: np.random.default_rng([seed, 1, int(epoch)]).permutation(count) for epoch in np.unique(epochs)}
@@ -114,7 +114,8 @@ class _Loop:
         self.config, self.seed, self.settings = config, seed, settings
         self.folder = run / "checkpoints" / name
         self.log_file = run / "logs" / f"{name}.jsonl"
-        self.accelerator = Accelerator(mixed_precision=_precision(config.precision, device), cpu=device == "cpu")
+        self.accelerator = Accelerator(cpu=device == "cpu")
+        self.bf16 = _uses_bf16(config.precision, self.accelerator.device)
         self.task = task
         self.optimizers = {
             part: torch.optim.AdamW(params, lr=rate, betas=config.betas, weight_decay=config.weight_decay)
@@ -140,7 +141,8 @@ class _Loop:
             optimizer = self.optimizers[part]
             for group in optimizer.param_groups:
                 group["lr"] = self.rates[part] * learning_rate_factor(self.config, step)
-            with self.accelerator.autocast():
+            # Not accelerate's own autocast: its precision is one for the whole process, a run's stages differ.
+            with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.bf16):
                 losses: dict[str, Tensor] = self.model(part, indices, share, generator)
             self._check_finite(losses, step)
             self.accelerator.backward(losses["total"])
@@ -205,15 +207,13 @@ def _mix(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _precision(wanted: str, device: str) -> str:
-    """accelerate's name for the precision; `auto` is bf16 exactly where the hardware multiplies it natively."""
-    if wanted == "auto":
-        if device != "cpu" and torch.cuda.is_available():
-            native = torch.cuda.get_device_capability()[0] >= 8
-        else:
-            native = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-        wanted = "bf16" if native else "fp32"
-    return {"fp32": "no", "bf16": "bf16"}[wanted]
+def _uses_bf16(precision: str, device: torch.device) -> bool:
+    """`auto` is bf16 exactly where the hardware multiplies it natively; elsewhere it would be slower than fp32."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _require_equal(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:

@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy.stats import norm
 
+from mdgen.data.texture import fine_energy, texture_ratio
 from validation.accuracy import wilson_interval
 from validation.distances import frechet_distance, frechet_of_moments, kernel_distance, kernel_test, standardise
 from validation.neighbours import near_copy_share, shifted_correlation
-from validation.texture import fine_energy, texture_ratio
 from validation.verification import ScoreSet, area_under_roc, equal_error_rate
 
 
@@ -76,8 +76,9 @@ def test_kernel_distance_is_zero_on_average_for_equal_distributions_and_its_test
 def test_standardising_takes_statistics_from_the_reference_alone():
     reference = np.array([[0.0, 5.0], [2.0, 5.0]])
     scaled, other = standardise(reference, reference, np.array([[3.0, 7.0]]))
-    np.testing.assert_allclose(scaled, [[-1, 0], [1, 0]])
-    np.testing.assert_allclose(other, [[2, 0]])
+    np.testing.assert_allclose(scaled, np.sqrt(2) * np.array([[-1, 0], [1, 0]]))
+    np.testing.assert_allclose(other, np.sqrt(2) * np.array([[2, 2]]))
+    assert scaled.var(axis=0).mean() == pytest.approx(1)
 
 
 def test_equal_error_rate_of_two_gaussians_is_the_closed_form():

@@ -1,0 +1,46 @@
+"""Recipes: checked keys and values, overrides, round trips."""
+
+import pytest
+
+from mdgen.config import dump_recipe, load_recipe, shipped_recipes
+from mdgen.errors import MdgenError
+
+
+def test_every_shipped_recipe_loads_and_is_at_most_a_page() -> None:
+    from importlib import resources
+
+    assert {"quickstart", "gait", "gestures"} <= set(shipped_recipes())
+    for name in shipped_recipes():
+        assert load_recipe(name).name == name
+        assert len((resources.files("configs") / f"{name}.yaml").read_text().splitlines()) <= 60
+
+
+def test_a_dumped_recipe_reads_back_equal(tmp_path) -> None:
+    recipe = load_recipe("quickstart", ["seed=7", "denoiser.levels=[1, 2]"])
+    file = tmp_path / "r.yaml"
+    file.write_text(dump_recipe(recipe))
+    assert load_recipe(file) == recipe
+
+
+def test_overrides_win_and_numbers_may_be_written_as_1e_4() -> None:
+    recipe = load_recipe("quickstart", ["autoencoder.training.learning_rate=1e-4"])
+    assert recipe.autoencoder.training.learning_rate == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("autoencoder.latent_chanels=4", "did you mean 'autoencoder.latent_channels'"),
+        ("autoencoder.training.steps=0", "autoencoder.training.steps"),
+        ("denoiser.kind=mamba", "denoiser.kind"),
+        ("nonsense", "section.key=value"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_mend(override: str, said: str) -> None:
+    with pytest.raises(MdgenError, match=said):
+        load_recipe("quickstart", [override])
+
+
+def test_an_unknown_recipe_names_the_shipped_ones() -> None:
+    with pytest.raises(MdgenError, match="quickstart"):
+        load_recipe("nope")
