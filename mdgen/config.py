@@ -120,6 +120,7 @@ class GenerateConfig(Section):
     steps: int = Field(25, ge=1, le=1000)
     sampler: Literal["euler", "heun", "dpm++", "ddim", "ddpm"] = "dpm++"
     batch_size: int = Field(64, ge=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 class Recipe(Section):

@@ -12,10 +12,12 @@ import torch
 
 from mdgen import __version__
 from mdgen.config import GenerateConfig
-from mdgen.data.dataset import AXIS_COLUMNS, SpectrogramSet, make_table, write_dataset
+from mdgen.data.dataset import SpectrogramSet, make_table, write_dataset
+from mdgen.device import resolve_device
 from mdgen.errors import MdgenError
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress
+from mdgen.run import Run
 
 #: Above this, guidance usually costs more variety and realism than it gains identity.
 STRONG_GUIDANCE = 8.0
@@ -46,7 +48,8 @@ def generate(
         raise MdgenError(f"{run}: was not trained on {unknown[:5]}; it knows {', '.join(known[:12])}")
     pipeline.conditioning.require_guidance(settings.guidance_scale)
     pipeline.use_sampler(settings.sampler)
-    pipeline.to("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    pipeline.precision = settings.precision
+    pipeline.to(resolve_device(device))
     jobs = [(user, index) for user in wanted for index in range(settings.per_user)]
     images = []
     with progress.task("generate", len(jobs)) as advance:
@@ -85,7 +88,7 @@ def _table(jobs: list[tuple[str, int]], run: Path, settings: GenerateConfig, see
         checkpoint_sha256=checkpoint_hash(run),
         mdgen_version=__version__,
     )
-    return table.assign(**_axes(run))
+    return table.assign(**Run(run).axes())
 
 
 def checkpoint_hash(run: Path) -> str:
@@ -95,12 +98,3 @@ def checkpoint_hash(run: Path) -> str:
         for file in sorted((run / part).glob("*.safetensors")):
             digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def _axes(run: Path) -> dict[str, float]:
-    """The axes of the training data, where they were known."""
-    import json
-
-    file = run / "axes.json"
-    axes = json.loads(file.read_text()) if file.exists() else {}
-    return {column: axes[column] for column in AXIS_COLUMNS if column in axes}

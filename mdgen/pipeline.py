@@ -12,10 +12,12 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
 from mdgen.config import Recipe
+from mdgen.device import autocast
 from mdgen.diffusion.guidance import guided_prediction
 from mdgen.diffusion.objective import TIMESTEPS
 from mdgen.diffusion.samplers import build_sampler
 from mdgen.errors import MdgenError
+from mdgen.models import denoiser as _denoiser  # noqa: F401  diffusers loads parts only from modules imported already
 from mdgen.models.autoencoder import denormalise_latents
 from mdgen.models.conditioning import UserConditioning
 
@@ -34,6 +36,7 @@ class MicroDopplerPipeline(DiffusionPipeline):
         self.register_modules(
             autoencoder=autoencoder, denoiser=denoiser, conditioning=conditioning, scheduler=scheduler
         )
+        self.precision = "fp32"
         self.register_to_config(users=users, objective=objective, latent_shape=latent_shape)
 
     @classmethod
@@ -108,7 +111,8 @@ class MicroDopplerPipeline(DiffusionPipeline):
 
     def _predict(self, sample: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         timesteps = torch.as_tensor(timestep, dtype=torch.float32, device=sample.device).expand(len(sample))
-        return self.denoiser(sample, timesteps, class_labels=condition).sample
+        with autocast(self.precision, sample.device):
+            return self.denoiser(sample, timesteps, class_labels=condition).sample.float()
 
     def _step(self, prediction: Tensor, timestep: Tensor, latents: Tensor, generators: list[torch.Generator]) -> Tensor:
         stochastic = {"generator": generators} if "DDPM" in type(self.scheduler).__name__ else {}

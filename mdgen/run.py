@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mdgen import __version__
 from mdgen.config import Recipe, dump_recipe, load_recipe
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MachineError, MdgenError
@@ -26,8 +27,13 @@ class Run:
         """The users this run knows, in the order of their ids."""
         return json.loads(self._existing("users.json").read_text(encoding="utf-8"))
 
-    def claim(self, recipe: Recipe, users: list[str]) -> None:
-        """Write recipe and users into a new run; in an old one they must be the same as far as they were used."""
+    def axes(self) -> dict[str, float]:
+        """The physical axes of the training data, as far as they were known."""
+        return json.loads(self._existing("axes.json").read_text(encoding="utf-8"))
+
+    def claim(self, recipe: Recipe, data: SpectrogramSet) -> None:
+        """Write recipe, users and axes into a new run; an old one must be for the same users."""
+        users = data.users
         if (self.path / "users.json").exists():
             self.require_users(users)
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
@@ -35,6 +41,7 @@ class Run:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "users.json").write_text(json.dumps(users, ensure_ascii=False), encoding="utf-8")
+            (self.path / "axes.json").write_text(json.dumps(data.axes()), encoding="utf-8")
             (self.path / "config.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
         except OSError as error:
             raise MachineError(f"{self.path}: cannot be written ({error.strerror}); choose another --run") from error
@@ -68,3 +75,27 @@ def training_data(data: SpectrogramSet) -> SpectrogramSet:
             f"{data.name}: has {len(train.users)} user in role train; a user-conditioned model needs 2 or more"
         )
     return train
+
+
+def write_model_card(run: Run, recipe: Recipe, train_data: SpectrogramSet) -> None:
+    """`model_card.md`: what the model is, what it saw, and what may be said of its output."""
+    check_file = run.path / "logs" / "autoencoder_check.json"
+    check = json.loads(check_file.read_text()) if check_file.exists() else {}
+    kept = check.get("identity_retention")
+    lines = [
+        f"# {run.path.name}",
+        "",
+        f"User-conditioned latent diffusion model, recipe `{recipe.name}`, mdgen {__version__}.",
+        "",
+        f"- users: {len(train_data.users)}; training spectrograms: {len(train_data)}",
+        f"- training data sha256: {train_data.fingerprint()}",
+        f"- autoencoder: {recipe.autoencoder.kind}, {recipe.autoencoder.latent_channels} latent channels, "
+        f"perceptual loss: {recipe.autoencoder.perceptual}",
+        f"- identity kept by reconstructions: {'not measured' if kept is None else f'{kept:.3f}'}",
+        f"- denoiser: {recipe.denoiser.kind}; objective: {recipe.diffusion.objective}; "
+        f"condition dropout: {recipe.diffusion.condition_dropout:g}",
+        "",
+        "What it generates is synthetic. Judge it with `mdgen validate` before using it; it may resemble people whose",
+        "recordings it was trained on.",
+    ]
+    (run.path / "model_card.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

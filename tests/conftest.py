@@ -55,6 +55,7 @@ def tiny_recipe(*overrides: str) -> Recipe:
             "denoiser.training.checkpoint_every=2",
             "generate.per_user=3",
             "generate.steps=3",
+            "generate.precision=fp32",
             *overrides,
         ],
     )

@@ -28,7 +28,7 @@ def trained(tmp_path_factory) -> tuple[SpectrogramSet, Run, Recipe]:
 
 def test_a_run_folder_holds_everything_in_diffusers_layout(trained) -> None:
     _, run, recipe = trained
-    for name in ("config.yaml", "model_index.json", "users.json", "figures/reconstructions.png"):
+    for name in ("config.yaml", "model_index.json", "users.json", "model_card.md", "figures/reconstructions.png"):
         assert (run.path / name).exists()
     for part in ("autoencoder", "denoiser", "conditioning"):
         assert list((run.path / part).glob("*.safetensors"))

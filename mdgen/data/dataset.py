@@ -87,6 +87,11 @@ class SpectrogramSet:
         """The same table over other images of the same number (reconstructions, for example)."""
         return replace(self, images=np.asarray(images, np.float32))
 
+    def axes(self) -> dict[str, float]:
+        """The physical axes that all rows share."""
+        known = {c: self.table[c].unique() for c in AXIS_COLUMNS if c in self.table.columns}
+        return {c: float(values[0]) for c, values in known.items() if len(values) == 1 and not pd.isna(values[0])}
+
     def fingerprint(self) -> str:
         """sha256 of the pixels, users and roles: equal content gives equal text, whatever the storage."""
         digest = hashlib.sha256(np.ascontiguousarray(self.images, np.float32).tobytes())

@@ -43,10 +43,12 @@ class RecordingPlan:
 @dataclass(frozen=True)
 class Recording:
     """A continuous piece of signal. image: float32 [C, H, L] in [-1, 1]. windows: int [n, 2], first column and number
-    of columns of each window it was stitched from. The rest is as in the data set's table."""
+    of columns of each window it was stitched from. gains: float [n], what each was multiplied by above the floor (-1)
+    to bring all to one scale. The rest is as in the data set's table."""
 
     image: np.ndarray
     windows: np.ndarray
+    gains: np.ndarray
     user: str
     session: str
     recording: str
@@ -111,7 +113,8 @@ def stitch(data: SpectrogramSet) -> list[Recording]:
             windows = [_native(data.images[i], int(spans[i])) for i in piece]
             offsets = np.nan_to_num(starts[piece] - starts[piece[0]]).round().astype(int)
             places = np.stack([offsets, [w.shape[-1] for w in windows]], axis=1)
-            pieces.append(Recording(_join(windows, offsets), places, *keys.iloc[piece[0]]))
+            gains = _common_gains(windows, offsets)
+            pieces.append(Recording(_join(windows, offsets, gains), places, gains, *keys.iloc[piece[0]]))
     return pieces
 
 
@@ -222,19 +225,19 @@ def _pieces(rows: np.ndarray, starts: np.ndarray, spans: np.ndarray) -> list[np.
     return joined + [np.array([i]) for i in rows[np.isnan(starts[rows])]]
 
 
-def _join(windows: list[np.ndarray], offsets: np.ndarray) -> np.ndarray:
+def _join(windows: list[np.ndarray], offsets: np.ndarray, gains: np.ndarray) -> np.ndarray:
     """float32 [C, H, L]: `windows` [C, H, *] laid at `offsets` (sorted), each column from its most central window."""
     lengths = np.array([w.shape[-1] for w in windows])
     columns = np.arange((offsets + lengths).max())
     inside = columns - offsets[:, None]
     centrality = np.minimum(inside, lengths[:, None] - 1 - inside)
     source = centrality.argmax(0)
-    scaled = _one_scale(windows, offsets)
+    scaled = [w if g == 1 else ((w + 1) * g - 1).astype(np.float32) for w, g in zip(windows, gains, strict=True)]
     return np.stack([scaled[i][..., c - offsets[i]] for c, i in enumerate(source)], axis=-1)
 
 
-def _one_scale(windows: list[np.ndarray], offsets: np.ndarray) -> list[np.ndarray]:
-    """Windows with the gain (above the floor, -1) that makes overlaps agree; the loudest keeps within [-1, 1]."""
+def _common_gains(windows: list[np.ndarray], offsets: np.ndarray) -> np.ndarray:
+    """float [n]: gains (above the floor, -1) that make overlaps agree; the loudest window keeps within [-1, 1]."""
     gains = np.ones(len(windows))
     for i, step in enumerate(np.diff(offsets)):
         length = max(0, min(windows[i].shape[-1] - step, windows[i + 1].shape[-1]))
@@ -242,7 +245,5 @@ def _one_scale(windows: list[np.ndarray], offsets: np.ndarray) -> list[np.ndarra
         energy = float((after**2).sum())
         gain = float((before * after).sum()) / energy if energy > 0 else 1.0
         gains[i + 1] = gains[i] * (gain if abs(gain - 1) > _MIN_GAIN_CHANGE else 1.0)
-    if (gains == 1).all():
-        return windows
-    loudest = max(1.0, *(float((w.max() + 1) * g / 2) for w, g in zip(windows, gains, strict=True)))
-    return [((w + 1) * (g / loudest) - 1).astype(np.float32) for w, g in zip(windows, gains, strict=True)]
+    loudest = max(float((w.max() + 1) * g / 2) for w, g in zip(windows, gains, strict=True))
+    return gains if (gains == 1).all() else gains / max(1.0, loudest)

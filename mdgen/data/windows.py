@@ -18,11 +18,16 @@ SHIFTS = 8
 
 @dataclass(frozen=True)
 class View:
-    """One cut: recording number, first column and number of columns there (native time, before it fills the width)."""
+    """One cut: recording number, first column and number of columns there (native time, before it fills the width).
+
+    gain: what brings it, above the floor, to the scale of the window it stands for (pictures are often scaled each to
+    its own peak).
+    """
 
     recording: int
     start: int
     span: int
+    gain: float
 
 
 class WindowCutter:
@@ -36,9 +41,9 @@ class WindowCutter:
         self.recordings, self.width, self.augment = recordings, width, augment
         shifts = SHIFTS if augment.time_shift else 1
         groups = [
-            _views(number, recording.image.shape[-1], int(start), int(span), shifts)
+            _views(number, recording.image.shape[-1], int(start), int(span), float(1 / gain), shifts)
             for number, recording in enumerate(recordings)
-            for start, span in recording.windows
+            for (start, span), gain in zip(recording.windows, recording.gains, strict=True)
         ]
         self.views = [view for group in groups for view in group]
         self._counts = np.array([len(group) for group in groups])
@@ -60,7 +65,8 @@ class WindowCutter:
     def cut(self, view: View) -> np.ndarray:
         """float32 [C, H, width] in [-1, 1]: each output column is the native column it lies in, so cells stay crisp."""
         columns = view.start + ((np.arange(self.width) + 0.5) * view.span / self.width).astype(int)
-        return self.recordings[view.recording].image[..., columns]
+        image = self.recordings[view.recording].image[..., columns]
+        return image if view.gain == 1 else np.clip((image + 1) * np.float32(view.gain) - 1, -1, 1)
 
     def draw(self, indices: np.ndarray, generator: torch.Generator) -> Tensor:
         """float32 [N, C, H, width] in [-1, 1]: a view of each window, with the recipe's gain and noise."""
@@ -74,8 +80,8 @@ class WindowCutter:
         return windows
 
 
-def _views(recording: int, length: int, start: int, span: int, shifts: int) -> list[View]:
+def _views(recording: int, length: int, start: int, span: int, gain: float, shifts: int) -> list[View]:
     """Up to `shifts` distinct cuts around `start`, all inside the recording; `start` itself is the middle one."""
     offsets = np.round((np.arange(shifts) - shifts // 2) * span / (4 * max(shifts, 1))).astype(int)
     starts = np.unique(np.clip(start + offsets, 0, length - span))
-    return [View(recording, int(s), span) for s in starts]
+    return [View(recording, int(s), span, gain) for s in starts]

@@ -126,7 +126,7 @@ def train_autoencoder(
     """Train stage 1 on role `train`, save it to the run with its latent statistics, and check it on the other roles."""
     progress = progress or Progress(quiet=True)
     train_data = training_data(data)
-    run.claim(recipe, train_data.users)
+    run.claim(recipe, train_data)
     config = recipe.autoencoder
     torch.manual_seed(recipe.seed)
     autoencoder = build_autoencoder(config, data.images.shape[1])

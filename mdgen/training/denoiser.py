@@ -21,7 +21,7 @@ from mdgen.models.autoencoder import normalise_latents
 from mdgen.models.conditioning import UserConditioning
 from mdgen.models.denoiser import build_denoiser
 from mdgen.progress import Progress
-from mdgen.run import Run, training_data
+from mdgen.run import Run, training_data, write_model_card
 from mdgen.training.autoencoder import load_autoencoder
 from mdgen.training.loop import train
 
@@ -85,7 +85,7 @@ def train_denoiser(
     _require_same_autoencoder(run, recipe)
     if not (run.path / "autoencoder" / "config.json").exists():
         raise MdgenError(f"{run.path}: has no trained autoencoder; run `mdgen train-vae` first")
-    run.claim(recipe, users)
+    run.claim(recipe, train_data)
     autoencoder = load_autoencoder(run.path / "autoencoder")
     windows = WindowCutter.of(train_data, recipe.data.augment)
     cache = cached_latents(autoencoder, windows, train_data, run)
@@ -112,6 +112,7 @@ def train_denoiser(
         progress=progress,
     )
     MicroDopplerPipeline.assemble(autoencoder, denoiser, conditioning, recipe, users).save_pretrained(run.path)
+    write_model_card(run, recipe, train_data)
 
 
 def cached_latents(autoencoder: nn.Module, windows: WindowCutter, data: SpectrogramSet, run: Run) -> LatentCache:

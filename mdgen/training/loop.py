@@ -22,6 +22,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from mdgen.config import TrainingConfig
+from mdgen.device import autocast
 from mdgen.errors import MachineError, MdgenError
 from mdgen.progress import Progress
 from mdgen.training.checkpoint import load_newest_checkpoint, save_checkpoint
@@ -115,7 +116,6 @@ class _Loop:
         self.folder = run / "checkpoints" / name
         self.log_file = run / "logs" / f"{name}.jsonl"
         self.accelerator = Accelerator(cpu=device == "cpu")
-        self.bf16 = _uses_bf16(config.precision, self.accelerator.device)
         self.task = task
         self.optimizers = {
             part: torch.optim.AdamW(params, lr=rate, betas=config.betas, weight_decay=config.weight_decay)
@@ -141,8 +141,7 @@ class _Loop:
             optimizer = self.optimizers[part]
             for group in optimizer.param_groups:
                 group["lr"] = self.rates[part] * learning_rate_factor(self.config, step)
-            # Not accelerate's own autocast: its precision is one for the whole process, a run's stages differ.
-            with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.bf16):
+            with autocast(self.config.precision, self.accelerator.device):
                 losses: dict[str, Tensor] = self.model(part, indices, share, generator)
             self._check_finite(losses, step)
             self.accelerator.backward(losses["total"])
@@ -205,15 +204,6 @@ class _Loop:
 def _mix(seed: int, step: int) -> int:
     """A 63-bit seed for (seed, step)."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _uses_bf16(precision: str, device: torch.device) -> bool:
-    """`auto` is bf16 exactly where the hardware multiplies it natively; elsewhere it would be slower than fp32."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _require_equal(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
