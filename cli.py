@@ -116,17 +116,16 @@ def import_(
     from mdgen.data.dataset import write_dataset
     from mdgen.data.importer import import_folder
 
-    with _progress().task("import", 1) as advance:
-        data, report = import_folder(
-            source,
-            size=size,
-            user_pattern=user_from_name,
-            fractions=_fractions(fractions),
-            seed=seed,
-            session_length=session_length,
-            recording_length=recording_length,
-        )
-        advance(1)
+    _progress().say(f"reading {source}")
+    data, report = import_folder(
+        source,
+        size=size,
+        user_pattern=user_from_name,
+        fractions=_fractions(fractions),
+        seed=seed,
+        session_length=session_length,
+        recording_length=recording_length,
+    )
     write_dataset(data, out)
     print("\n".join(report.lines))
     print(f"{len(data)} spectrograms of {len(data.users)} users in {out}")
@@ -141,7 +140,11 @@ def inspect(data: DataOption) -> None:
     """
     from mdgen.data.dataset import read_dataset
 
-    _print_counts(read_dataset(data))
+    from mdgen.data.inspect import describe_lines
+
+    spectrograms = read_dataset(data)
+    print("\n".join(describe_lines(spectrograms)))
+    _print_counts(spectrograms)
 
 
 @app.command("train-vae")
@@ -317,9 +320,8 @@ def _train_vae(data: SpectrogramSet, run: Path, recipe: Recipe, device: str, jud
     print(f"autoencoder in {run}, checked on {check.images} held-out spectrograms:")
     print(f"  PSNR {check.psnr_db:.1f} dB, SSIM {check.ssim:.3f}")
     print(f"  texture kept: {check.texture_time:.2f} along time, {check.texture_doppler:.2f} along Doppler (1 = all)")
-    low, high = check.latent_std
     active = f"{check.active_dimensions:.0%} active, {check.kl_nats:.2f} nats each"
-    print(f"  latents: {active}, deviation {low:.2f} to {high:.2f}")
+    print(f"  latents: {active}, deviation {check.latent_std:.2f}")
     kept = "not measured" if check.identity_retention is None else f"{check.identity_retention:.3f} (aim: 0.95 or more)"
     print(f"  identity kept: {kept}")
     print(f"  look at {run / 'figures' / 'reconstructions.png'}")

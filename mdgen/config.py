@@ -73,6 +73,15 @@ class AutoencoderConfig(Section):
     blocks: int = Field(2, ge=1, le=8)
     reconstruction: Literal["l1", "l2"] = "l1"
     kl_weight: float = Field(1e-3, ge=0)
+    latent_noise: float = Field(
+        0.0, ge=0, le=1, description="noise on latents while the decoder learns, in deviations of their channel"
+    )
+    whitening: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="1: stage 2 sees every latent channel at one deviation; 0: at their own relative sizes",
+    )
     perceptual: Literal["lpips", "effnet-lite0", "none"] = "none"
     perceptual_weight: float = Field(0.0, ge=0)
     lpips_trunk: Path | None = Field(None, description="state dict of torchvision's AlexNet for lpips; else downloaded")

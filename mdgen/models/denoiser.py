@@ -125,7 +125,7 @@ def build_denoiser(
             dropout=config.dropout,
         )
     levels = len(config.levels)
-    attention = [False] + [True] * (levels - 1)
+    attention = [False] * (levels - 1) + [True]  # at the coarsest level alone: it sees the whole window there
     unet = LatentUNet(
         sample_size=sample_size,
         in_channels=in_channels,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
 from mdgen.config import AutoencoderConfig, Recipe
@@ -62,7 +63,7 @@ class AutoencoderTask(nn.Module):
         if part == "discriminator":
             return self._discriminator_losses(images, generator)
         posterior = self.autoencoder.encode(images).latent_dist
-        reconstructions = self.autoencoder.decode(_sample(posterior, generator)).sample
+        reconstructions = self.autoencoder.decode(self._perturbed(posterior, generator)).sample
         losses = {
             "reconstruction": self._reconstruction(images, reconstructions),
             "kl": kl_per_dimension(posterior).mean(),
@@ -81,8 +82,20 @@ class AutoencoderTask(nn.Module):
         assert self.discriminator is not None
         with torch.no_grad():
             posterior = self.autoencoder.encode(images).latent_dist
-            fakes = self.autoencoder.decode(_sample(posterior, generator)).sample
+            fakes = self.autoencoder.decode(self._perturbed(posterior, generator)).sample
         return {"total": hinge_discriminator(self.discriminator(images), self.discriminator(fakes))}
+
+    def _perturbed(self, posterior: DiagonalGaussianDistribution, generator: torch.Generator) -> Tensor:
+        """Latents as imperfect as stage 2 will give them, so that the decoder learns to bring them back.
+
+        Noise of a random strength up to `latent_noise`, a share of each channel's deviation in the batch.
+        """
+        latents = _sample(posterior, generator)
+        if not self.config.latent_noise:
+            return latents
+        spread = posterior.mean.detach().std(dim=(0, 2, 3), keepdim=True)
+        strength = self.config.latent_noise * torch.rand(len(latents), 1, 1, 1, generator=generator).to(latents)
+        return latents + strength * spread * torch.randn(latents.shape, generator=generator).to(latents)
 
     def _reconstruction(self, images: Tensor, reconstructions: Tensor) -> Tensor:
         difference = reconstructions - images
@@ -97,7 +110,7 @@ class AutoencoderCheck:
     """What an autoencoder keeps, measured on data it was not trained on.
 
     psnr_db, ssim: of reconstructions (range 2). active_dimensions: share of latent dimensions above `ACTIVE_NATS`.
-    kl_nats: mean per dimension. latent_mean, latent_std: range over channels after normalisation (aim: 0 and 1).
+    kl_nats: mean per dimension. latent_mean, latent_std: over all dimensions after normalisation (aim: 0 and 1).
     texture_time, texture_doppler: energy in the upper half of the spatial frequencies, reconstruction over original.
     identity_retention: judge's accuracy on reconstructions over that on originals; None without a judge.
     """
@@ -106,8 +119,8 @@ class AutoencoderCheck:
     ssim: float
     active_dimensions: float
     kl_nats: float
-    latent_mean: tuple[float, float]
-    latent_std: tuple[float, float]
+    latent_mean: float
+    latent_std: float
     texture_time: float
     texture_doppler: float
     identity_retention: float | None
@@ -145,7 +158,7 @@ def train_autoencoder(
     )
     autoencoder = task.autoencoder.eval()
     mean, std = measure_latents(autoencoder, train_data.images)
-    autoencoder.register_to_config(latents_mean=mean, latents_std=std)
+    autoencoder.register_to_config(latents_mean=mean, latents_std=latent_scales(std, config.whitening))
     autoencoder.save_pretrained(run.path / "autoencoder")
     return check_autoencoder(autoencoder, data, run, identity_retention)
 
@@ -159,6 +172,19 @@ def measure_latents(autoencoder: nn.Module, images: np.ndarray) -> tuple[list[fl
     mean = means.mean(dim=(0, 2, 3))
     std = (means.var(dim=(0, 2, 3)) + variances.mean(dim=(0, 2, 3))).sqrt()
     return mean.tolist(), std.tolist()
+
+
+def latent_scales(std: list[float], whitening: float) -> list[float]:
+    """What each latent channel is divided by for stage 2; mean variance over channels is 1 afterwards.
+
+    The geometric mean of the channel's own deviation (weight `whitening`) and the common one. Fully whitened, fine
+    channels weigh as much as coarse ones and the denoiser spends itself on speckle; untouched, the fine ones are so
+    small that a sampler of few steps never settles them.
+    """
+    own = np.asarray(std)
+    common = np.sqrt(np.square(own).mean())
+    scales = own**whitening * common ** (1 - whitening)
+    return (scales * np.sqrt(np.square(own / scales).mean())).tolist()
 
 
 @torch.no_grad()
@@ -188,8 +214,7 @@ def check_autoencoder(
         posteriors = [_posterior(autoencoder, images[i : i + 64]) for i in range(0, len(images), 64)]
     nats = torch.cat([kl_per_dimension(p) for p in posteriors]).mean(0)
     mean, std = measure_latents(autoencoder, images)
-    trained_mean, trained_std = np.array(autoencoder.config.latents_mean), np.array(autoencoder.config.latents_std)  # type: ignore[union-attr]
-    shift, spread = (np.array(mean) - trained_mean) / trained_std, np.array(std) / trained_std
+    center, scale = np.array(autoencoder.config.latents_mean), np.array(autoencoder.config.latents_std)  # type: ignore[union-attr]
     texture = texture_ratio(images, reconstructions)
     check = AutoencoderCheck(
         psnr_db=float(10 * math.log10(4 / max(1e-12, float(np.square(images - reconstructions).mean())))),
@@ -203,8 +228,8 @@ def check_autoencoder(
         ),
         active_dimensions=float((nats > ACTIVE_NATS).float().mean()),
         kl_nats=float(nats.mean()),
-        latent_mean=(float(shift.min()), float(shift.max())),
-        latent_std=(float(spread.min()), float(spread.max())),
+        latent_mean=float(((np.array(mean) - center) / scale).mean()),
+        latent_std=float(np.sqrt(np.square(np.array(std) / scale).mean())),
         texture_time=texture["time"],
         texture_doppler=texture["doppler"],
         identity_retention=None
@@ -232,11 +257,11 @@ def load_autoencoder(folder: Path) -> nn.Module:
     return {"AutoencoderKL": AutoencoderKL, "PatchAutoencoder": PatchAutoencoder}[kind].from_pretrained(folder).eval()
 
 
-def _posterior(autoencoder: nn.Module, images: np.ndarray):  # type: ignore[no-untyped-def]
+def _posterior(autoencoder: nn.Module, images: np.ndarray) -> DiagonalGaussianDistribution:
     device = next(autoencoder.parameters()).device
     return autoencoder.encode(torch.from_numpy(images).to(device)).latent_dist  # type: ignore[operator]
 
 
-def _sample(posterior, generator: torch.Generator) -> Tensor:  # type: ignore[no-untyped-def]
+def _sample(posterior: DiagonalGaussianDistribution, generator: torch.Generator) -> Tensor:
     noise = torch.randn(posterior.mean.shape, generator=generator).to(posterior.mean)
     return posterior.mean + posterior.std * noise

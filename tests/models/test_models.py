@@ -127,3 +127,13 @@ def test_an_lpips_trunk_from_a_file_is_really_used(tmp_path) -> None:
 
 def test_the_discriminator_judges_patches() -> None:
     assert PatchDiscriminator(1, 8)(torch.zeros(2, 1, 64, 64)).shape == (2, 1, 16, 16)
+
+
+def test_latent_scales_go_from_common_to_own_and_keep_the_total_variance_at_one() -> None:
+    from mdgen.training.autoencoder import latent_scales
+
+    std = np.array([2.0, 0.5, 0.1])
+    for whitening in (0.0, 0.5, 1.0):
+        scaled = std / latent_scales(std.tolist(), whitening)
+        assert np.square(scaled).mean() == pytest.approx(1)
+        assert scaled[0] / scaled[2] == pytest.approx((2.0 / 0.1) ** (1 - whitening))
