@@ -51,6 +51,8 @@ def _command(function: Callable[..., int | None]) -> Callable[..., None]:
             code = _fail(
                 error or MachineError("out of memory; use a smaller batch_size or size"), MachineError.exit_code
             )
+        except OSError as error:
+            code = _fail(MachineError(f"{error}; nothing more was written, earlier results are intact"), 4)
         except KeyboardInterrupt:
             code = _fail("interrupted", 130)
         raise typer.Exit(code or 0)
@@ -139,7 +141,6 @@ def inspect(data: DataOption) -> None:
     Example: mdgen inspect --data data/gait
     """
     from mdgen.data.dataset import read_dataset
-
     from mdgen.data.inspect import describe_lines
 
     spectrograms = read_dataset(data)
@@ -220,10 +221,12 @@ def generate(
     Example: mdgen generate --run runs/walkers --out synthetic --per-user 50 --guidance-scale 2.0 --steps 25 --seed 0
     """
     from mdgen.config import GenerateConfig, checked
+    from mdgen.data.dataset import require_free
     from mdgen.generate import generate as sample
     from mdgen.generate import write_synthetic
     from mdgen.run import Run
 
+    require_free(out)
     given = {"per_user": per_user, "guidance_scale": guidance_scale, "steps": steps, "sampler": sampler}
     changed = {key: value for key, value in given.items() if value is not None}
     settings = checked(GenerateConfig, {**Run(run).recipe().generate.model_dump(), **changed}, "generate")
@@ -262,7 +265,7 @@ def quickstart(
         "demo"
     ),
     users: Annotated[int, typer.Option(help="Walkers.")] = 12,
-    sessions: Annotated[int, typer.Option(help="Sessions per walker.")] = 6,
+    sessions: Annotated[int, typer.Option(help="Sessions per walker.")] = 10,
     windows: Annotated[int, typer.Option(help="Spectrograms per session.")] = 20,
     size: Annotated[int, typer.Option(help="Pixels a side.")] = 64,
     quick: Annotated[bool, typer.Option("--quick", help="One judge and fewer draws.")] = False,

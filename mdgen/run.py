@@ -32,19 +32,22 @@ class Run:
         return json.loads(self._existing("axes.json").read_text(encoding="utf-8"))
 
     def claim(self, recipe: Recipe, data: SpectrogramSet) -> None:
-        """Write recipe, users and axes into a new run; an old one must be for the same users."""
-        users = data.users
+        """Make a new run folder of recipe, users and axes; an old one stays as it is and must be for the same users."""
         if (self.path / "users.json").exists():
-            self.require_users(users)
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            return self.require_users(data.users)
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise MdgenError(f"{self.path}: exists and is not a run folder; choose another --run")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / "users.json").write_text(json.dumps(users, ensure_ascii=False), encoding="utf-8")
+            (self.path / "users.json").write_text(json.dumps(data.users, ensure_ascii=False), encoding="utf-8")
             (self.path / "axes.json").write_text(json.dumps(data.axes()), encoding="utf-8")
-            (self.path / "config.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+            self.record(recipe)
         except OSError as error:
             raise MachineError(f"{self.path}: cannot be written ({error.strerror}); choose another --run") from error
+
+    def record(self, recipe: Recipe) -> None:
+        """Keep the recipe a stage was trained by; called when it is done, so that a refused one leaves no trace."""
+        (self.path / "config.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
 
     def require_users(self, users: list[str]) -> None:
         """One label map for data, model and output: a difference is an error."""

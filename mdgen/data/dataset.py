@@ -142,11 +142,16 @@ def write_dataset(data: SpectrogramSet, out: str | Path) -> Path:
     return out
 
 
+def require_free(out: Path) -> None:
+    """Raise `MdgenError` where writing a folder `out` would overwrite something."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise MdgenError(f"{out}: already exists and is not empty; choose another folder, nothing is overwritten")
+
+
 @contextmanager
 def atomic_folder(out: Path) -> Iterator[Path]:
     """A temporary folder that becomes `out` when the block ends well and vanishes when it does not."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise MdgenError(f"{out}: already exists and is not empty; choose another folder, nothing is overwritten")
+    require_free(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))

@@ -160,6 +160,7 @@ def train_autoencoder(
     mean, std = measure_latents(autoencoder, train_data.images)
     autoencoder.register_to_config(latents_mean=mean, latents_std=latent_scales(std, config.whitening))
     autoencoder.save_pretrained(run.path / "autoencoder")
+    run.record(recipe)
     return check_autoencoder(autoencoder, data, run, identity_retention)
 
 

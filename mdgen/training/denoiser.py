@@ -85,7 +85,6 @@ def train_denoiser(
     _require_same_autoencoder(run, recipe)
     if not (run.path / "autoencoder" / "config.json").exists():
         raise MdgenError(f"{run.path}: has no trained autoencoder; run `mdgen train-vae` first")
-    run.claim(recipe, train_data)
     autoencoder = load_autoencoder(run.path / "autoencoder")
     windows = WindowCutter.of(train_data, recipe.data.augment)
     cache = cached_latents(autoencoder, windows, train_data, run)
@@ -112,6 +111,7 @@ def train_denoiser(
         progress=progress,
     )
     MicroDopplerPipeline.assemble(autoencoder, denoiser, conditioning, recipe, users).save_pretrained(run.path)
+    run.record(recipe)
     write_model_card(run, recipe, train_data)
 
 
