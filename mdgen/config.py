@@ -73,6 +73,12 @@ class AutoencoderConfig(Section):
     blocks: int = Field(2, ge=1, le=8)
     reconstruction: Literal["l1", "l2"] = "l1"
     kl_weight: float = Field(1e-3, ge=0)
+    floor_margin: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="kind patch: how far below the floor clipped pixels are encoded, to come back as floor",
+    )
     latent_noise: float = Field(
         0.0, ge=0, le=1, description="noise on latents while the decoder learns, in deviations of their channel"
     )

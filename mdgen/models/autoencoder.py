@@ -42,6 +42,9 @@ class ResidualBlock(nn.Module):
 class PatchAutoencoder(ModelMixin, ConfigMixin):
     """KL autoencoder that works on patches: [N, C, H, W] -> latents [N, latent_channels, H/patch, W/patch].
 
+    floor_margin: pixels at the floor, -1, are clipped: all that is known is that they lie at or below it. They are
+    encoded as -1 - floor_margin, so that latents a little off still decode to the floor, once clamped, not to haze.
+
     A linear path from patch to latent and back runs beside the convolutions. It starts as the cosine transform of the
     patch (its `latent_channels` lowest frequencies), so training starts from a sensible code and spends its steps on
     what a linear one cannot say. Speckle is independent from cell to cell and cannot be compressed: with as many
@@ -56,6 +59,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         patch: int = 4,
         channels: int = 64,
         blocks: int = 2,
+        floor_margin: float = 0.0,
         latents_mean: list[float] | None = None,
         latents_std: list[float] | None = None,
     ) -> None:
@@ -75,7 +79,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
 
     def encode(self, x: Tensor) -> AutoencoderKLOutput:
         """The posterior over latents of images [N, C, H, W] in [-1, 1]."""
-        folded = self.fold(x)
+        folded = self.fold(torch.where(x <= -1, x - self.config.floor_margin, x))
         mean, logvar = self.encoder_out(self.encoder_blocks(self.encoder_in(folded))).chunk(2, dim=1)
         moments = torch.cat([mean + self.encoder_linear(folded), logvar], dim=1)
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(moments))
@@ -113,6 +117,7 @@ def build_autoencoder(config: AutoencoderConfig, in_channels: int) -> PatchAutoe
             patch=config.downsample,
             channels=config.channels,
             blocks=config.blocks,
+            floor_margin=config.floor_margin,
         )
     levels = config.downsample.bit_length()
     return AutoencoderKL(

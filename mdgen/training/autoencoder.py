@@ -98,7 +98,7 @@ class AutoencoderTask(nn.Module):
         return latents + strength * spread * torch.randn(latents.shape, generator=generator).to(latents)
 
     def _reconstruction(self, images: Tensor, reconstructions: Tensor) -> Tensor:
-        difference = reconstructions - images
+        difference = reconstructions.clamp(min=-1) - images  # below the floor is the floor
         return difference.abs().mean() if self.config.reconstruction == "l1" else difference.square().mean()
 
     def _adversarial(self, progress: float) -> bool:

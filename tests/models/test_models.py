@@ -137,3 +137,18 @@ def test_latent_scales_go_from_common_to_own_and_keep_the_total_variance_at_one(
         scaled = std / latent_scales(std.tolist(), whitening)
         assert np.square(scaled).mean() == pytest.approx(1)
         assert scaled[0] / scaled[2] == pytest.approx((2.0 / 0.1) ** (1 - whitening))
+
+
+def test_the_clipped_floor_comes_back_clean_from_latents_that_are_a_little_off() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.where(torch.rand(2, 1, 16, 16, generator=generator) < 0.5, -1.0, 0.3)
+
+    def haze(margin: float) -> float:
+        autoencoder = PatchAutoencoder(1, 16, 4, 16, 1, floor_margin=margin)
+        latents = autoencoder.encode(images).latent_dist.mean
+        latents = latents + 0.03 * torch.randn(latents.shape, generator=torch.Generator().manual_seed(1))
+        again = autoencoder.decode(latents).sample.detach().clamp(-1, 1)
+        assert (again - images).abs().max() < 0.2
+        return float((again[images == -1] + 1).mean())
+
+    assert haze(0.1) < 0.05 * haze(0.0)
