@@ -1,6 +1,9 @@
 """Is a synthetic data set usable? Runs a recipe's four commands on a real data set and writes the figures as JSON.
 
     python benchmarks/quality.py --data DATA --config gait --work WORK --result benchmarks/results/gait.json
+    python benchmarks/quality.py --config quickstart --work WORK --result benchmarks/results/quickstart.json
+
+Without --data it is `mdgen quickstart`, on simulated walkers.
 
 Commands run as a user would run them, each in its own process, timed, with its peak memory; what is kept are the
 report's gates, the autoencoder's check, times, versions and the seed. Neither data nor pictures are kept.
@@ -22,7 +25,7 @@ import torch
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--config", required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder for run, synthetic data and report")
     parser.add_argument("--result", type=Path, required=True)
@@ -31,12 +34,17 @@ def main() -> None:
     options = parser.parse_args()
     run, synthetic, report = (options.work / name for name in ("run", "synthetic", "report"))
     overrides = [part for o in [*options.overrides, f"seed={options.seed}"] for part in ("--set", o)]
-    commands = {
-        "train-vae": ["--data", options.data, "--run", run, "--config", options.config, *overrides],
-        "train-ldm": ["--data", options.data, "--run", run],
-        "generate": ["--run", run, "--out", synthetic, "--seed", options.seed],
-        "validate": ["--real", options.data, "--synthetic", synthetic, "--out", report, "--config", options.config],
-    }
+    if options.data is None:
+        commands = {
+            "quickstart": ["--out", options.work, "--seed", options.seed, "--config", options.config, *overrides]
+        }
+    else:
+        commands = {
+            "train-vae": ["--data", options.data, "--run", run, "--config", options.config, *overrides],
+            "train-ldm": ["--data", options.data, "--run", run],
+            "generate": ["--run", run, "--out", synthetic, "--seed", options.seed],
+            "validate": ["--real", options.data, "--synthetic", synthetic, "--out", report, "--config", options.config],
+        }
     minutes = {name: timed(["mdgen", name, *map(str, arguments)]) for name, arguments in commands.items()}
     summary = json.loads((report / "summary.json").read_text())
     result = {

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.utils import logging
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
@@ -65,6 +66,7 @@ class MicroDopplerPipeline(DiffusionPipeline):
         """The pipeline of a run folder; raises `MdgenError` where it is incomplete or its label map was changed."""
         if not (run / "model_index.json").exists():
             raise MdgenError(f"{run}: holds no trained model; run `mdgen train-vae` and `mdgen train-ldm` first")
+        logging.disable_progress_bar()
         pipeline = cls.from_pretrained(str(run))
         users = json.loads((run / "users.json").read_text(encoding="utf-8"))
         if users != list(pipeline.config.users):
