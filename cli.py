@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -265,7 +265,7 @@ def quickstart(
         "demo"
     ),
     users: Annotated[int, typer.Option(help="Walkers.")] = 12,
-    sessions: Annotated[int, typer.Option(help="Sessions per walker.")] = 10,
+    sessions: Annotated[int, typer.Option(help="Sessions per walker.")] = 6,
     windows: Annotated[int, typer.Option(help="Spectrograms per session.")] = 20,
     size: Annotated[int, typer.Option(help="Pixels a side.")] = 64,
     quick: Annotated[bool, typer.Option("--quick", help="One judge and fewer draws.")] = False,
@@ -318,7 +318,7 @@ def _train_vae(data: SpectrogramSet, run: Path, recipe: Recipe, device: str, jud
     if judged and len(judges) > 0:
         from validation.judge import identity_retention
 
-        opinion = lambda originals, other: identity_retention(originals, other, judges, seed=recipe.seed)  # noqa: E731
+        opinion = partial(identity_retention, judge_data=judges, seed=recipe.seed)
     check = train_autoencoder(data, Run(run), recipe, device=device, progress=progress, identity_retention=opinion)
     print(f"autoencoder in {run}, checked on {check.images} held-out spectrograms:")
     print(f"  PSNR {check.psnr_db:.1f} dB, SSIM {check.ssim:.3f}")
