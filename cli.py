@@ -118,7 +118,6 @@ def import_(
     from mdgen.data.dataset import write_dataset
     from mdgen.data.importer import import_folder
 
-    _progress().say(f"reading {source}")
     data, report = import_folder(
         source,
         size=size,
