@@ -18,8 +18,9 @@ $(VENV)/.developed: $(BIN)/python pyproject.toml
 	$(BIN)/pip install --quiet -e '.[dev]'
 	touch $@
 
+# A verdict other than pass (exit codes 1 and 3) is a result, not a broken demo.
 demo: $(VENV)/.installed
-	$(BIN)/mdgen quickstart --out demo
+	$(BIN)/mdgen quickstart --out demo || [ $$? -eq 1 -o $$? -eq 3 ]
 
 test: $(VENV)/.developed
 	$(BIN)/ruff check .
