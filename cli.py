@@ -117,12 +117,13 @@ def import_(
     """
     from mdgen.data.dataset import write_dataset
     from mdgen.data.importer import import_folder
+    from mdgen.data.splits import parse_fractions
 
     data, report = import_folder(
         source,
         size=size,
         user_pattern=user_from_name,
-        fractions=_fractions(fractions),
+        fractions=parse_fractions(fractions) if fractions else None,
         seed=seed,
         session_length=session_length,
         recording_length=recording_length,
@@ -284,6 +285,7 @@ def quickstart(
     from mdgen.generate import write_synthetic
     from mdgen.run import Run
     from mdgen.training.denoiser import train_denoiser
+    from validation.terminal import print_verdict
 
     recipe = load_recipe(config, [*(overrides or ()), f"seed={seed}"])
     settings = _judge_settings(recipe, seed=seed, quick=quick)
@@ -303,7 +305,7 @@ def quickstart(
         progress.say("4/5 generating")
         write_synthetic(sample(run, recipe.generate, seed=seed, device=device, progress=progress), synthetic)
     if (report / "summary.json").exists():
-        return _print_summary(report)
+        return print_verdict(report)
     progress.say("5/5 judging")
     return _validate(real, read_dataset(synthetic), report, settings, progress)
 
@@ -320,43 +322,16 @@ def _train_vae(data: SpectrogramSet, run: Path, recipe: Recipe, device: str, jud
         opinion = partial(identity_retention, judge_data=judges, seed=recipe.seed)
     check = train_autoencoder(data, Run(run), recipe, device=device, progress=progress, identity_retention=opinion)
     print(f"autoencoder in {run}, checked on {check.images} held-out spectrograms:")
-    print(f"  PSNR {check.psnr_db:.1f} dB, SSIM {check.ssim:.3f}")
-    print(f"  texture kept: {check.texture_time:.2f} along time, {check.texture_doppler:.2f} along Doppler (1 = all)")
-    active = f"{check.active_dimensions:.0%} active, {check.kl_nats:.2f} nats each"
-    print(f"  latents: {active}, deviation {check.latent_std:.2f}")
-    kept = "not measured" if check.identity_retention is None else f"{check.identity_retention:.3f} (aim: 0.95 or more)"
-    print(f"  identity kept: {kept}")
+    print("\n".join(f"  {line}" for line in check.lines()))
     print(f"  look at {run / 'figures' / 'reconstructions.png'}")
 
 
 def _validate(real: SpectrogramSet, synthetic: SpectrogramSet, out: Path, settings: Any, progress: Progress) -> int:
     from validation.run import validate as judge
+    from validation.terminal import print_verdict
 
     judge(real, synthetic, out, settings, progress=progress.say, provenance={"command": sys.argv[1:]})
-    return _print_summary(out)
-
-
-def _print_summary(report: Path) -> int:
-    """The verdict table of a report, and its exit code."""
-    import json
-
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    summary = json.loads((report / "summary.json").read_text(encoding="utf-8"))
-    table = Table("gate", "status", "value", "95 % interval", "threshold", "ceiling", "n")
-    for name, gate in summary["gates"].items():
-        interval = "" if gate["ci_low"] is None else f"{gate['ci_low']:.3f} to {gate['ci_high']:.3f}"
-        numbers = ["" if gate[key] is None else f"{gate[key]:.3f}" for key in ("value", "threshold", "ceiling")]
-        table.add_row(name, gate["status"], numbers[0], interval, *numbers[1:], str(gate["n"] or ""))
-    console = Console()
-    console.print(table)
-    for name, gate in summary["gates"].items():
-        if gate["status"] not in ("pass", "unavailable"):
-            console.print(escape(f"{name}: {gate['note']}"))
-    console.print(f"verdict: {summary['verdict']}; report: {escape(str(report / 'report.html'))}", soft_wrap=True)
-    return {"pass": 0, "fail": 1, "inconclusive": 3}[summary["verdict"]]
+    return print_verdict(out)
 
 
 def _judge_settings(recipe: Recipe, seed: int | None = None, quick: bool = False) -> Any:
@@ -366,15 +341,6 @@ def _judge_settings(recipe: Recipe, seed: int | None = None, quick: bool = False
     given = {"seed": recipe.seed if seed is None else seed, **recipe.validate_}
     settings = checked(ValidationSettings, given, "validate")
     return settings.quick() if quick else settings
-
-
-def _fractions(text: str | None) -> dict[str, float] | None:
-    if text is None:
-        return None
-    try:
-        return {role.strip(): float(share) for role, share in (part.split("=") for part in text.split(","))}
-    except ValueError:
-        raise MdgenError(f"--fractions {text}: needs the form train=.5,judge=.25,val=.1,test=.15") from None
 
 
 def _print_counts(data: SpectrogramSet) -> None:

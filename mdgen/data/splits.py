@@ -168,3 +168,11 @@ def _distance_to_nearest(points: np.ndarray, sorted_others: np.ndarray) -> np.nd
     padded = np.concatenate([[-np.inf], sorted_others, [np.inf]])
     after = np.searchsorted(padded, points)
     return np.minimum(padded[after] - points, points - padded[after - 1])
+
+
+def parse_fractions(text: str) -> dict[str, float]:
+    """`train=.5,judge=.25,val=.1,test=.15` as shares of the roles."""
+    try:
+        return {role.strip(): float(share) for role, share in (part.split("=") for part in text.split(","))}
+    except ValueError:
+        raise MdgenError(f"fractions {text!r}: need the form train=.5,judge=.25,val=.1,test=.15") from None

@@ -126,6 +126,16 @@ class AutoencoderCheck:
     identity_retention: float | None
     images: int
 
+    def lines(self) -> list[str]:
+        """The same for people."""
+        kept = self.identity_retention
+        return [
+            f"PSNR {self.psnr_db:.1f} dB, SSIM {self.ssim:.3f}",
+            f"texture kept: {self.texture_time:.2f} along time, {self.texture_doppler:.2f} along Doppler (1 = all)",
+            f"latents: {self.active_dimensions:.0%} active, {self.kl_nats:.2f} nats, deviation {self.latent_std:.2f}",
+            f"identity kept: {'not measured' if kept is None else f'{kept:.3f} (aim: 0.95 or more)'}",
+        ]
+
 
 def train_autoencoder(
     data: SpectrogramSet,
