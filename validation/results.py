@@ -37,7 +37,8 @@ class Metric:
 
 @dataclass(frozen=True)
 class Gate:
-    """One question with its answer. ceiling: the same number measured on held-out real data."""
+    """One question with its answer. ceiling: the same number measured on held-out real data; floor: on data known to be
+    useless (chance, noise, shuffled labels)."""
 
     name: str
     status: str
@@ -48,6 +49,7 @@ class Gate:
     ceiling: float | None = None
     n: int | None = None
     note: str = ""
+    floor: float | None = None
 
 
 @dataclass(frozen=True)

@@ -26,21 +26,8 @@ class ValidationSettings(BaseModel):
         default=64, ge=8, description="larger images are averaged down to this side for the small networks"
     )
 
-    user_accuracy: float = Field(default=0.80, ge=0, le=1, description="gate, absolute")
-    ceiling_share: float = Field(
-        default=0.90, ge=0, le=1, description="gate, relative to the same judges on held-out real data"
-    )
-    eer_margin: float = Field(
-        default=0.05, ge=0, le=1, description="allowed rise of the equal error rate over real probes"
-    )
-    fid: float = Field(default=50.0, gt=0)
-    fid_min_images: int = Field(default=2048, ge=2, description="below this an Inception FID decides nothing")
-    inception_score: float = Field(default=2.0, ge=1)
-    texture_low: float = Field(default=0.80, gt=0)
-    texture_high: float = Field(default=1.25, gt=0)
-    near_copy_quantile: float = Field(default=0.99, gt=0, lt=1)
-    near_copy_excess: float = Field(
-        default=0.01, ge=0, le=1, description="allowed share of near copies above the expected one"
+    gates: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="limits other than those of gates.yaml: {gate: {limit: number}}"
     )
 
     encoders: tuple[str, ...] = ENCODERS
