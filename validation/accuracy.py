@@ -1,67 +1,149 @@
-"""Are synthetic images recognised as their user? Train on real, test on synthetic, beside the same on held-out real."""
+"""Block: are synthetic images recognised as their user? Train on real, test on synthetic, beside held-out real."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
-from sklearn.metrics import confusion_matrix
 
-from mdgen.data.dataset import SpectrogramSet
-from validation.judge import Judge
+from validation.context import Context
+from validation.findings import Drawing, Finding
+from validation.recognition import Recognition, recognise
+from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric
+from validation.rules import Rule
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-@dataclass(frozen=True)
-class Recognition:
-    """Accuracy of several judges on one set.
-
-    per_user: one row per user with columns accuracy, ci_low, ci_high, n (images, not images x judges). macro: mean
-    over users, with its Wilson interval on all images. seed_macros: macro accuracy of each judge.
-    confusion: float [users, classes], rows sum to 1, means over judges.
-    """
-
-    per_user: pd.DataFrame
-    macro: float
-    interval: tuple[float, float]
-    n: int
-    seed_macros: list[float]
-    confusion: np.ndarray
+#: Synthetic data recognised this much better than real data are prototypes, or copies.
+SUSPICIOUS_EXCESS = 0.05
 
 
-def recognise(judges: Sequence[Judge], data: SpectrogramSet, users: Sequence[str]) -> Recognition:
-    """Pool the predictions of `judges` on the rows of `data` that belong to `users`."""
-    truth = data.table["user"].to_numpy()
-    predictions = np.array([judge.predict(data.images) for judge in judges])  # (judges, N)
-    right = predictions == truth
-    by_seed = [pd.Series(r.astype(float)).groupby(truth).mean().reindex(users) for r in right]
-    share = pd.Series(right.mean(axis=0)).groupby(truth)
-    accuracy, count = share.mean().reindex(users), share.size().reindex(users, fill_value=0)
-    bounds = [wilson_interval(p, n) for p, n in zip(accuracy, count, strict=True)]
-    per_user = pd.DataFrame(
-        {"accuracy": accuracy, "ci_low": [b[0] for b in bounds], "ci_high": [b[1] for b in bounds], "n": count}
+def assess_user_accuracy(context: Context) -> Finding:
+    """Gate `user_accuracy`: the judges on held-out real, on the generator's real and on synthetic images."""
+    sets = context.sets
+    context.say("accuracy on held-out real and on synthetic images")
+    real, learned = (context.recognition(s) for s in (sets.test, sets.train))
+    synthetic = recognise(context.judges, sets.synthetic, sets.users)
+    rule = context.rules["user_accuracy"]
+    failing = failing_users(synthetic, real, learned, rule)
+    gate = user_accuracy_gate(synthetic, real, failing, rule, sets.advisory, sets.unjudged, sets.missing)
+    sets_of = (("test", real), ("train", learned), ("synthetic", synthetic))
+    return Finding(
+        "Recognition",
+        "Classifiers trained on other real recordings say who each image shows. Much better than on real data is a "
+        "warning, not a success: prototypes are easier to recognise than people.",
+        [gate],
+        [row for name, found in sets_of for row in _rows(name, found)],
+        _columns(synthetic, real),
+        failing,
+        _drawings(synthetic, real, [str(c) for c in context.judges[0].classes_], rule["threshold"]),
     )
-    macro = float(accuracy.mean())
-    return Recognition(
-        per_user, macro, wilson_interval(macro, len(data)), len(data), [float(s.mean()) for s in by_seed],
-        _confusion(predictions, truth, list(users), list(judges[0].classes_)),
-    )  # fmt: skip
 
 
-def wilson_interval(share: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval for a proportion (Wilson 1927); `share` may be a mean over judges. (0, 1) for count 0."""
-    if count == 0 or not np.isfinite(share):
-        return 0.0, 1.0
-    z = ndtri(0.5 + confidence / 2)
-    centre = share + z * z / (2 * count)
-    margin = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    scale = 1 + z * z / count
-    return max(0.0, float((centre - margin) / scale)), min(1.0, float((centre + margin) / scale))
+def user_accuracy_gate(
+    synthetic: Recognition,
+    real: Recognition,
+    failing: Sequence[str],
+    rule: Rule,
+    advisory: str = "",
+    unjudged: Sequence[str] = (),
+    missing: Sequence[str] = (),
+) -> Gate:
+    """Recognised as often as the reference demands, and nearly as often as real data are, by judges that know neither.
+
+    Pass: lower Wilson bound >= threshold, accuracy >= share x ceiling, and no user failing or missing. Fail: the upper
+    bound is below the threshold, the share is missed, or a user fails by itself or has no images. Where even real data
+    stay below the threshold only the share can fail it, and it cannot pass. Judges that saw the generator's data
+    flatter it, so then a failure stands but nothing better than "advisory" is given.
+    """
+    ceiling, value, chance = real.macro, synthetic.macro, 1 / max(2, synthetic.confusion.shape[1])
+    low, high = synthetic.interval
+    threshold, ratio = rule["threshold"], value / ceiling if ceiling > 0 else float("inf")
+    notes = [f"{ratio:.0%} of what real data reach"]
+    if ceiling < 2 * chance:
+        status = INCONCLUSIVE
+        notes.append("the judges hardly know real users apart, so they decide nothing")
+    elif ratio < rule["ceiling_share"]:
+        status = FAIL
+        notes.append(f"below the {rule['ceiling_share']:.0%} required")
+    elif ceiling < threshold:
+        status = INCONCLUSIVE
+        notes.append(f"real data themselves stay below {threshold:.0%}, so only this ratio decides, and it holds")
+    else:
+        status = FAIL if high < threshold else PASS if low >= threshold else INCONCLUSIVE
+        if status == INCONCLUSIVE:
+            notes.append("the interval holds the threshold: generate more images per user")
+    if failing:
+        status = FAIL
+        notes.append("users that fail: " + ", ".join(failing))
+    if missing:
+        status = FAIL
+        notes.append("no synthetic images of: " + ", ".join(missing))
+    if value > ceiling + SUSPICIOUS_EXCESS:
+        notes.append("better recognised than real data: look for prototypes and copies")
+    if unjudged:
+        status = FAIL if status == FAIL else INCONCLUSIVE
+        notes.append("users without real data to judge by: " + ", ".join(unjudged))
+    if advisory:
+        status = FAIL if status == FAIL else ADVISORY
+        notes.append(advisory)
+    note = "; ".join(notes)
+    return Gate("user_accuracy", status, value, low, high, threshold, ceiling, synthetic.n, note, floor=chance)
 
 
-def _confusion(predictions: np.ndarray, truth: np.ndarray, users: list[str], classes: list[str]) -> np.ndarray:
-    order = users + [c for c in classes if c not in users]
-    counts = confusion_matrix(np.tile(truth, len(predictions)), predictions.ravel(), labels=order)[: len(users)]
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+def failing_users(synthetic: Recognition, real: Recognition, learned: Recognition, rule: Rule) -> list[str]:
+    """Users whose upper bound is below the threshold and below what real data of theirs lead one to expect.
+
+    Expected is the share of the lower bound on held-out data or on the generator's own, whichever is less: recordings
+    of one person differ, and a generator cannot make its user more recognisable than its training data are.
+    """
+    ceiling = np.minimum(real.per_user["ci_low"], learned.per_user["ci_low"])
+    high = synthetic.per_user["ci_high"]
+    failed = high < np.minimum(rule["threshold"], rule["ceiling_share"] * ceiling)
+    return [str(user) for user in high.index[failed]]
+
+
+def _columns(synthetic: Recognition, real: Recognition) -> pd.DataFrame:
+    table = synthetic.per_user.rename(columns={"n": "n_synthetic"})
+    table = table.join(
+        real.per_user.rename(columns={"accuracy": "real_accuracy", "n": "n_real"})[["real_accuracy", "n_real"]]
+    )
+    table["ratio"] = (table["accuracy"] / table["real_accuracy"]).where(table["real_accuracy"] > 0)
+    return table
+
+
+def _rows(name: str, found: Recognition) -> list[Metric]:
+    base = Metric("user_accuracy", found.macro, "judge", set_a="judge", set_b=name, n_b=found.n, direction="higher")
+    low, high = found.interval
+    by_judge = "by judge: " + ", ".join(f"{value:.3f}" for value in found.seed_macros)
+    spread = float(np.std(found.seed_macros))
+    rows = [
+        replace(base, ci_low=low, ci_high=high, note=by_judge),
+        replace(base, metric="user_accuracy_spread", value=spread, direction="lower", note="deviation over judges"),
+    ]
+    for user, row in found.per_user.astype(float).iterrows():
+        low, high, count = float(row["ci_low"]), float(row["ci_high"]), int(row["n"])
+        own = replace(base, scope="user", user=str(user), value=float(row["accuracy"]))
+        rows.append(replace(own, ci_low=low, ci_high=high, n_b=count))
+    return rows
+
+
+def _drawings(synthetic: Recognition, real: Recognition, classes: list[str], threshold: float) -> list[Drawing]:
+    def accuracy() -> Figure:
+        from validation import figures
+
+        return figures.user_accuracy(synthetic, real, threshold)
+
+    def confusion() -> Figure:
+        from validation import figures
+
+        return figures.confusion(synthetic, real, classes)
+
+    return [
+        Drawing("user_accuracy", "Per user, with 95 % Wilson intervals; the dashed line is the threshold.", accuracy),
+        Drawing("confusion", "Who is taken for whom; rows sum to 1.", confusion),
+    ]

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
 from mdgen.data.dataset import SpectrogramSet
-from validation.accuracy import Recognition
+from validation.recognition import Recognition
 from validation.neighbours import Neighbours
 from validation.verification import VerificationResult
 

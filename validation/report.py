@@ -1,123 +1,180 @@
-"""The report for people: every figure drawn once, and one self-contained HTML page around them."""
+"""The report for people: every figure drawn once, and one self-contained HTML page around the findings."""
 
 from __future__ import annotations
 
-import base64
-import json
-from importlib.resources import files
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment
 
-from validation import figures as draw
-from validation.measure import Measured
+from mdgen.data.dataset import SpectrogramSet
+from validation.findings import Finding
+from validation.neighbours import nearest_same_user
+from validation.page import Picture, flat, listed, render, title
+from validation.results import ADVISORY, DECISIVE, FAIL, INCONCLUSIVE, PASS, UNAVAILABLE, metrics_table
+from validation.rules import Rule
 from validation.sets import Sets
 from validation.settings import ValidationSettings
 
-#: What each gate asks, and what to do when the answer is no.
-QUESTIONS = {
-    "user_accuracy": (
-        "Are the synthetic images recognised as their user, by classifiers trained on other real recordings?",
-        "Raise the guidance scale a little (2 to 3), train longer, or check that the autoencoder keeps identity "
-        "(judge its reconstructions first). Leave out users who fail alone.",
-    ),
-    "verification": (
-        "Do synthetic windows match a person's real enrolment about as well as that person's own other recordings do?",
-        "As for user accuracy. If accuracy passes and this fails, the windows carry a caricature of the person: lower "
-        "the guidance scale.",
-    ),
-    "texture": (
-        "Is there as much fine detail, along time and along Doppler, as in real images?",
-        "Too smooth: the autoencoder blurs; add perceptual or adversarial terms, or a finer latent. Too rough: look "
-        "for a checkerboard or unfinished denoising; use more sampling steps.",
-    ),
-    "memorisation": (
-        "Are synthetic images closer to training images than unseen real images are?",
-        "Train for fewer steps, on more recordings, with more dropout of the condition; look at the closest pairs.",
-    ),
-    "fid": (
-        "Is the Frechet Inception distance to held-out real images small?",
-        "Trust the kernel distances below first; then improve texture and variety. It needs 2,048 images to decide.",
-    ),
-    "inception_score": (
-        "Does the Inception network see several kinds of images?",
-        "Compare with the score of the real data: they may hardly reach it themselves.",
-    ),
+#: Gates that need a reader come first.
+URGENCY = (FAIL, INCONCLUSIVE, ADVISORY, PASS, UNAVAILABLE)
+#: What nobody has shown where the gate is missing or could not be measured.
+OPEN_WITHOUT = {
+    "tstr": "Whether a classifier trained on these images alone recognises real ones: that was not measured here.",
+    "augmentation_gain": "Whether adding these images to few real ones improves identification: that was not "
+    "measured here.",
+    "verification": "Whether the images match a person's real recordings one to one: that was not measured here.",
+    "memorisation": "Whether training images were copied: that was not measured here.",
+    "diversity": "Whether the images of a person vary as much as real ones: that was not measured here.",
+    "kinematics": "Whether a human body could move like this: that was not measured here.",
+    "shortcuts": "Whether identity lies in the motion or in gain, floor and other traces of the recording: that was "
+    "not measured here.",
 }
-TITLES = {"fid": "FID (Inception)", "inception_score": "Inception score"}
-VERDICTS = {
-    "pass": "Usable, as far as these tests can tell: no gate failed and the decisive ones passed.",
-    "fail": "Not usable as it is: at least one gate failed. The first failing gate says what to do.",
-    "inconclusive": "Not decided: nothing failed, but the evidence does not suffice to call the data usable.",
-}
-CAPTIONS = {
-    "gallery": "Held-out real, synthetic (of median closeness to the training set, not the best), and the training "
-    "image closest to it. One colour scale for all.",
-    "user_accuracy": "Per user, with 95 % Wilson intervals; the dashed line is the threshold.",
-    "confusion": "Who is taken for whom; rows sum to 1.",
-    "verification": "Left: similarities of pairs. Right: ROC; EER is where the dashed line is crossed.",
-    "kernel_distances": "Kernel distance (KID) to held-out real images, 95 %: synthetic should be near real (train). "
-    "Grey: range between random halves of held-out real data.",
-    "cross_distances": "Kernel distance of each synthetic user to each real one, judge's features: every row should be "
-    "darkest on the diagonal.",
-    "similarities": "A synthetic hill to the right of the real one means copying; far to the left, poor likeness.",
-    "closest_pairs": "The synthetic images most like a training image, above that image.",
-}
+ALWAYS_OPEN = (
+    "Whether any of it holds for people, places, radars or gaits that are not in the real data.",
+    "That the images are anonymous: whoever passes is recognisable in them, and that was the aim.",
+    "That nothing at all was memorised: only the kinds of copies named above were looked for.",
+    "Anything finer than the intervals: with few images per user, few users or few sessions they are wide.",
+)
 
 
-def draw_figures(
-    folder: Path, sets: Sets, m: Measured, metrics: pd.DataFrame, limit: float, settings: ValidationSettings
-) -> dict[str, Path]:
-    """Draw everything that can be drawn into `folder`: name -> PNG, in the order of the report."""
-    train, synthetic, near = sets.train, sets.synthetic, m.near_synthetic
-    users = sets.users[: settings.gallery_users]
-    drawn = {
-        "gallery": draw.gallery(sets.test, synthetic, train, near, users),
-        "user_accuracy": draw.user_accuracy(m.synthetic, m.real, settings.user_accuracy),
-        "confusion": draw.confusion(m.synthetic, m.real, m.classes),
-    }
-    if not isinstance(m.verification, str):
-        drawn["verification"] = draw.verification(m.verification)
-    if any(f.halves for f in m.fidelity):
-        drawn["kernel_distances"] = draw.kernel_distances(metrics)
-    if m.fidelity and not m.fidelity[0].cross.empty:
-        drawn["cross_distances"] = draw.cross_distances(m.fidelity[0].cross)
-    if np.isfinite(limit) and np.isfinite(near.similarity).any():
-        drawn["similarities"] = draw.similarities(near.similarity, m.near_real.similarity, limit)
-        drawn["closest_pairs"] = draw.closest_pairs(synthetic, train, near)
-    return {name: draw.save(figure, folder / f"{name}.png") for name, figure in drawn.items()}
+@dataclass(frozen=True)
+class Strip:
+    """One row of the gallery. fails: the gates this user fails, "" if none."""
+
+    user: str
+    fails: str
+    picture: Picture
 
 
-def render(summary: dict[str, Any], users: pd.DataFrame, figures: dict[str, Path], metrics: pd.DataFrame) -> str:
-    """The page, with every picture inside it; user names and notes are escaped."""
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["number"] = _number
-    template = environment.from_string(files("validation").joinpath("report.html.j2").read_text(encoding="utf-8"))
-    distance = metrics["metric"].isin(["kid", "frechet_distance"]) & (metrics["scope"] == "all")
-    return template.render(
-        summary=summary,
-        verdict_text=VERDICTS[summary["verdict"]],
-        questions=QUESTIONS,
-        titles=TITLES,
-        users=users.to_dict("records"),
-        distances=pd.DataFrame(metrics[distance]).to_dict("records"),
-        figures={name: _inline(path) for name, path in figures.items()},
-        captions=CAPTIONS,
-        provenance=json.dumps(summary["provenance"], indent=2, ensure_ascii=False),
+@dataclass(frozen=True)
+class Section:
+    """A finding as the page shows it."""
+
+    finding: Finding
+    pictures: list[Picture]
+    measurements: pd.DataFrame
+
+
+def write_report(
+    folder: Path,
+    summary: dict[str, Any],
+    findings: list[Finding],
+    users: pd.DataFrame,
+    metrics: pd.DataFrame,
+    sets: Sets,
+    settings: ValidationSettings,
+    rules: dict[str, Rule],
+) -> None:
+    """Draw every picture once into `folder`/figures and write `folder`/report.html, which holds them all.
+
+    summary: `Summary.as_dict`. users: one row per user with the columns user, status ("ok" or "fail"), fails (names of
+    gates) and numbers. metrics: everything measured, of which the page shows each finding's own rows. The page makes
+    no request, runs no script but its own, and treats every name and note as text.
+    """
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    ordered = failing_first(users)
+    page = render(
+        "report.html.j2",
+        verdict=summary["verdict"],
+        sentence=verdict_sentence(summary, users),
+        gates=dict(sorted(summary["gates"].items(), key=lambda item: URGENCY.index(item[1]["status"]))),
+        rules=rules,
+        warnings=all_warnings(summary, findings),
+        gallery=draw_gallery(figures, sets, ordered, settings),
+        users=ordered,
+        failing=failing_users(users),
+        sections=draw_sections(figures, findings),
+        silences=silences(summary["gates"]),
+        provenance=flat(summary["provenance"]),
+        measurements=len(metrics),
+        sets=sets,
     )
+    (folder / "report.html").write_text(page, encoding="utf-8")
 
 
-def _inline(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+def verdict_sentence(summary: Mapping[str, Any], users: pd.DataFrame) -> str:
+    """The verdict in one sentence that names the gates, and the users, it rests on."""
+    status = {name: gate["status"] for name, gate in summary["gates"].items()}
+    if summary["verdict"] == PASS:
+        return "Usable, as far as these tests can tell: the decisive gates passed and none failed."
+    if summary["verdict"] == FAIL:
+        failed = listed([title(name) for name, found in status.items() if found == FAIL])
+        who = failing_users(users)
+        named = f", for {len(who)} of {len(users)} users by name ({listed(who, 5)})" if who else ""
+        return f"Not usable as it is: failed at {failed}{named}."
+    waiting = [n for n, found in status.items() if found == INCONCLUSIVE or (n in DECISIVE and found != PASS)]
+    return f"Not decided: nothing failed, but the evidence does not suffice for {listed([title(n) for n in waiting])}."
 
 
-def _number(value: Any, digits: int = 3) -> str:
-    """A number for people: "–" where there is none, no more digits than help."""
-    if value is None or value is pd.NA or not np.isfinite(value):
-        return "–"
-    if isinstance(value, int | np.integer):
-        return str(value)
-    return f"{value:.{digits}g}" if abs(value) >= 100 or (value and abs(value) < 1e-3) else f"{value:.{digits}f}"
+def all_warnings(summary: Mapping[str, Any], findings: Iterable[Finding]) -> list[str]:
+    """Each warning once: those of the sets first, then those of the blocks."""
+    given = [*summary["provenance"].get("warnings", []), *(w for finding in findings for w in finding.warnings)]
+    return list(dict.fromkeys(given))
+
+
+def failing_first(users: pd.DataFrame) -> pd.DataFrame:
+    """The table with failing users on top, otherwise in its order."""
+    return users.sort_values("status", key=lambda status: status != FAIL, kind="stable").reset_index(drop=True)
+
+
+def failing_users(users: pd.DataFrame) -> list[str]:
+    """Names of the users with status "fail", in the order of the table."""
+    return users.loc[users["status"] == FAIL, "user"].astype(str).tolist()
+
+
+def silences(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the report does not say: open questions of the gates that are missing or unavailable, and those of all."""
+    measured = {name for name, gate in gates.items() if gate["status"] != UNAVAILABLE}
+    return [text for name, text in OPEN_WITHOUT.items() if name not in measured] + list(ALWAYS_OPEN)
+
+
+def draw_sections(folder: Path, findings: Sequence[Finding]) -> list[Section]:
+    """Every drawing of every finding as `folder`/<name>.png. Raises `ValueError` where two share a name."""
+    names = [drawing.name for finding in findings for drawing in finding.drawings]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two drawings of the report share a name: {sorted(names)}")
+    return [
+        Section(
+            finding,
+            [_draw(folder, drawing.name, drawing.caption, drawing.draw()) for drawing in finding.drawings],
+            _without_empty_columns(metrics_table(finding.metrics)),
+        )
+        for finding in findings
+    ]
+
+
+def draw_gallery(folder: Path, sets: Sets, users: pd.DataFrame, settings: ValidationSettings) -> list[Strip]:
+    """One strip for each of the first `gallery_users` rows of `users`: real, synthetic, its closest training image.
+
+    The synthetic image is the one of median closeness to the training set, so neither the best nor the worst.
+    """
+    from validation.figures import gallery
+
+    strips = []
+    for number, row in enumerate(users.head(settings.gallery_users).itertuples(index=False), start=1):
+        real, synthetic, train = (_of_user(data, row.user) for data in (sets.test, sets.synthetic, sets.train))
+        if not len(real) or not len(synthetic):
+            continue
+        near = nearest_same_user(synthetic, train, settings.max_shift)
+        figure = gallery(real.select([0]), synthetic, train, near)
+        strips.append(Strip(str(row.user), str(row.fails), _draw(folder, f"gallery_{number:02d}", "", figure)))
+    return strips
+
+
+def _draw(folder: Path, name: str, caption: str, figure: Any) -> Picture:
+    from validation.figures import save
+
+    return Picture.read(save(figure, folder / f"{name}.png"), caption)
+
+
+def _of_user(data: SpectrogramSet, user: str) -> SpectrogramSet:
+    return data.select((data.table["user"] == user).to_numpy())
+
+
+def _without_empty_columns(table: pd.DataFrame) -> pd.DataFrame:
+    return table.loc[:, [column for column in table if (table[column].notna() & (table[column] != "")).any()]]

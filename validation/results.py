@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 PASS, FAIL, INCONCLUSIVE, UNAVAILABLE, ADVISORY = "pass", "fail", "inconclusive", "unavailable", "advisory"
-#: Without a decision on these two, nothing can be called usable per user.
-DECISIVE = ("user_accuracy", "verification")
+#: Without a decision on these, nothing can be called usable per user.
+DECISIVE = ("user_accuracy", "verification", "tstr", "conditioning", "memorisation", "diversity")
 EXIT_CODES = {PASS: 0, FAIL: 1, INCONCLUSIVE: 3}
 
 
@@ -50,6 +50,11 @@ class Gate:
     n: int | None = None
     note: str = ""
     floor: float | None = None
+
+
+def unavailable(name: str, reason: str, threshold: float | None = None) -> Gate:
+    """A gate that could not be measured, and why."""
+    return Gate(name, UNAVAILABLE, threshold=threshold, note=reason)
 
 
 @dataclass(frozen=True)

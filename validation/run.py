@@ -9,18 +9,56 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 import mdgen
 from mdgen.data.dataset import SpectrogramSet, atomic_folder
-from validation import gates
-from validation.accuracy import wilson_interval
-from validation.measure import Measured, measure
-from validation.neighbours import near_copy_share
-from validation.results import Gate, Summary, metrics_table, spreadsheet_safe
+from validation.accuracy import assess_user_accuracy
+from validation.alterations import assess_alterations
+from validation.context import Context
+from validation.diversity import assess_diversity
+from validation.fidelity import assess_fidelity
+from validation.findings import Finding
+from validation.inception import assess_inception
+from validation.memorisation import assess_memorisation
+from validation.motion import assess_kinematics
+from validation.results import Metric, Summary, metrics_table, spreadsheet_safe
 from validation.sets import Sets, prepare_sets
 from validation.settings import ValidationSettings
-from validation.tables import all_metrics, per_user_table
+from validation.shortcuts import assess_shortcuts
+from validation.texture import assess_texture
+from validation.usefulness import assess_usefulness
+from validation.verification import assess_verification
+
+#: The blocks, in the order of the report.
+BLOCKS: tuple[Callable[[Context], Finding], ...] = (
+    assess_user_accuracy,
+    assess_verification,
+    assess_usefulness,
+    assess_fidelity,
+    assess_memorisation,
+    assess_diversity,
+    assess_kinematics,
+    assess_texture,
+    assess_shortcuts,
+    assess_alterations,
+    assess_inception,
+)
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """All that a report is written from. findings: one of each block, in the order of the report."""
+
+    context: Context
+    findings: list[Finding]
+    summary: Summary
+
+    @property
+    def users(self) -> pd.DataFrame:
+        """One row per user: status, the gates it fails by name, and the columns of all blocks."""
+        return per_user_table(self.context.sets, self.findings)
 
 
 def validate(
@@ -30,7 +68,7 @@ def validate(
     settings: ValidationSettings | None = None,
     progress: Callable[[str], None] | None = None,
     provenance: dict[str, Any] | None = None,
-) -> Summary:
+) -> Assessment:
     """Judge `synthetic` against `real` and write the report folder `out`, all of it or nothing.
 
     real: rows with roles train, judge, val, test; without any, they are made and the decisive gates turn advisory.
@@ -41,18 +79,8 @@ def validate(
     settings = settings or ValidationSettings()
     with atomic_folder(Path(out)) as folder:
         assessment = assess(real, synthetic, settings, progress, provenance)
-        _write(folder, assessment, settings)
-    return assessment.summary
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """All that a report is written from. limit: the similarity above which an image counts as a near copy."""
-
-    sets: Sets
-    measured: Measured
-    limit: float
-    summary: Summary
+        _write(folder, assessment)
+    return assessment
 
 
 def assess(
@@ -63,84 +91,72 @@ def assess(
     provenance: dict[str, Any] | None = None,
 ) -> Assessment:
     """Everything `validate` does but the files."""
-    sets = prepare_sets(real, synthetic, settings.seed)
-    measured = measure(sets, settings, progress or (lambda _: None))
-    share, limit = near_copy_share(
-        measured.near_synthetic.similarity, measured.near_real.similarity, settings.near_copy_quantile
-    )
-    decisions = decide(sets, measured, (share, limit), settings)
-    return Assessment(sets, measured, limit, Summary(decisions, _provenance(sets, settings, provenance or {})))
+    sets = prepare_sets(real, synthetic, settings.seed, settings.users)
+    return assess_context(Context(sets, settings, progress or (lambda _: None)), provenance)
 
 
-def decide(sets: Sets, m: Measured, near: tuple[float, float], settings: ValidationSettings) -> list[Gate]:
-    """The six gates. near: share of near copies and the similarity that makes one (`near_copy_share`)."""
-    advisory = sets.advisory
-    copies, limit = near
-    known = int(np.isfinite(m.near_synthetic.similarity).sum())
-    memorisation = (
-        gates.memorisation_gate(copies, wilson_interval(copies, known), known, limit, settings)
-        if known and np.isfinite(limit)
-        else gates.unavailable("memorisation", "no real rows of role train for these users")
-    )
-    return [
-        gates.user_accuracy_gate(m.synthetic, m.real, m.train, settings, advisory, sets.unjudged),
-        _verification_gate(m, settings, advisory),
-        gates.texture_gate(m.texture, m.texture_real, len(sets.synthetic), settings),
-        memorisation,
-        *_inception_gates(m, settings),
-    ]
+def assess_context(context: Context, provenance: dict[str, Any] | None = None) -> Assessment:
+    """Run every block on a context, which may share its judges with others (`Context.judging`)."""
+    findings = [block(context) for block in BLOCKS]
+    order = {name: place for place, name in enumerate(context.rules)}
+    gates = sorted((gate for finding in findings for gate in finding.gates), key=lambda gate: order[gate.name])
+    return Assessment(context, findings, Summary(gates, _provenance(context, findings, provenance or {})))
 
 
-def _verification_gate(m: Measured, settings: ValidationSettings, advisory: str) -> Gate:
-    if isinstance(m.verification, str):
-        return gates.unavailable("verification", m.verification)
-    return gates.verification_gate(m.verification, settings, advisory)
+def per_user_table(sets: Sets, findings: list[Finding]) -> pd.DataFrame:
+    """user, status ("ok" or "fail"), fails (gates, comma-separated), then the numbers of all blocks; failing first."""
+    fails = {
+        user: ", ".join(f.gates[0].name for f in findings if user in f.failed_users)
+        for user in [*sets.users, *sets.missing]
+    }
+    table = pd.DataFrame({"fails": fails}).rename_axis("user")
+    table.insert(0, "status", np.where(table["fails"] == "", "ok", "fail"))
+    columns = [f.per_user for f in findings if not f.per_user.empty]
+    return table.join(columns).sort_values("status", kind="stable").reset_index() if columns else table.reset_index()
 
 
-def _inception_gates(m: Measured, settings: ValidationSettings) -> list[Gate]:
-    found = m.inception
-    if isinstance(found, str):
-        return [
-            gates.unavailable("fid", found, settings.fid),
-            gates.unavailable("inception_score", found, settings.inception_score),
-        ]
-    return [
-        gates.fid_gate(found.fid, found.fid_real, found.n, settings),
-        gates.inception_score_gate(found.score, found.score_real, found.n, settings),
-    ]
+def all_metrics(findings: list[Finding], summary: Summary) -> list[Metric]:
+    """Every measurement as one tidy row; the gates first."""
+    gates = [
+        Metric(
+            g.name, g.value, scope="gate", ci_low=g.ci_low, ci_high=g.ci_high, n_b=g.n, threshold=g.threshold,
+            status=g.status, note=g.note,
+        )
+        for g in summary.gates
+    ]  # fmt: skip
+    return gates + [row for finding in findings for row in finding.metrics]
 
 
-def _provenance(sets: Sets, settings: ValidationSettings, given: dict[str, Any]) -> dict[str, Any]:
-    roles = sets.real.table["split"].value_counts().to_dict()
+def _provenance(context: Context, findings: list[Finding], given: dict[str, Any]) -> dict[str, Any]:
+    sets, settings = context.sets, context.settings
     return {
         "mdgen": getattr(mdgen, "__version__", "unknown"),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "real": {"name": sets.real.name, "fingerprint": sets.real.fingerprint(), "images": roles},
-        "synthetic": {
-            "name": sets.synthetic.name,
-            "fingerprint": sets.synthetic.fingerprint(),
-            "images": len(sets.synthetic),
-        },
+        "real": _describe(sets.real) | {"images": sets.real.table["split"].value_counts().to_dict()},
+        "synthetic": _describe(sets.synthetic) | {"images": len(sets.synthetic)},
         "users": sets.users,
         "judge_seeds": [settings.seed + i for i in range(settings.judge_seeds)],
         "judge_and_generator_apart": "proven by recording" if not sets.advisory else sets.advisory,
-        "warnings": sets.warnings,
+        "warnings": sets.warnings + [warning for finding in findings for warning in finding.warnings],
         "settings": settings.model_dump(mode="json"),
+        "limits": {name: dict(rule.limits) for name, rule in context.rules.items()},
         **given,
     }
 
 
-def _write(folder: Path, found: Assessment, settings: ValidationSettings) -> None:
-    from validation.report import draw_figures, render  # draws, so it brings matplotlib
+def _describe(data: SpectrogramSet) -> dict[str, Any]:
+    return {"name": data.name, "fingerprint": data.fingerprint()}
 
-    sets, measured, limit, summary = found.sets, found.measured, found.limit, found.summary.as_dict()
-    metrics = metrics_table(all_metrics(sets, measured, found.summary))
-    users = per_user_table(sets, measured, limit, settings)
+
+def _write(folder: Path, found: Assessment) -> None:
+    from validation.report import write_report  # draws, so it brings matplotlib
+
+    summary, users = found.summary.as_dict(), found.users
+    metrics = metrics_table(all_metrics(found.findings, found.summary))
     spreadsheet_safe(metrics).to_csv(folder / "metrics.csv", index=False)
     spreadsheet_safe(users).to_csv(folder / "per_user.csv", index=False)
     text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "figures").mkdir()
-    figures = draw_figures(folder / "figures", sets, measured, metrics, limit, settings)
-    (folder / "report.html").write_text(render(summary, users, figures, metrics), encoding="utf-8")
+    context = found.context
+    write_report(folder, summary, found.findings, users, metrics, context.sets, context.settings, context.rules)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,13 +17,14 @@ class Sets:
     """Checked input of a validation.
 
     users: the synthetic users that can be judged (they have real rows of roles judge and test). unjudged: the others.
-    advisory: why judge and generator are not proven to be apart, "" where they are.
+    missing: users that the generator learned from and that have no synthetic image. advisory: why judge and generator are not proven to be apart, "" where they are.
     """
 
     real: SpectrogramSet
     synthetic: SpectrogramSet
     users: list[str]
     unjudged: list[str]
+    missing: list[str]
     advisory: str
     warnings: list[str]
 
@@ -42,14 +44,22 @@ class Sets:
         """Held-out real rows of the judged users."""
         return self._of_users("test")
 
+    def with_synthetic(self, synthetic: SpectrogramSet) -> Sets:
+        """The same real rows beside another synthetic set. Raises `MdgenError` where they do not fit."""
+        return _match(self.real, synthetic, self.warnings, self.advisory)
+
     def _of_users(self, role: str) -> SpectrogramSet:
         rows = self.real.role(role)
         return rows.select(rows.table["user"].isin(self.users).to_numpy())
 
 
-def prepare_sets(real: SpectrogramSet, synthetic: SpectrogramSet, seed: int = 0) -> Sets:
-    """Check both sets against each other and give roles where there are none. Raises `MdgenError`."""
-    _check_match(real, synthetic)
+def prepare_sets(real: SpectrogramSet, synthetic: SpectrogramSet, seed: int = 0, users: Sequence[str] = ()) -> Sets:
+    """Check both sets against each other and give roles where there are none; `users`, if any, are judged alone.
+
+    Raises `MdgenError`.
+    """
+    if users:
+        real, synthetic = (_of_users(data, users) for data in (real, synthetic))
     real, warnings, advisory = _with_roles(real, seed)
     if len(real.role("judge")):
         advisory = "; ".join(filter(None, [advisory, check_judge_rows(real)]))
@@ -57,17 +67,30 @@ def prepare_sets(real: SpectrogramSet, synthetic: SpectrogramSet, seed: int = 0)
         advisory = "; ".join(
             filter(None, [advisory, "no rows of role judge: the judges share data with the generator"])
         )
+    return _match(real, synthetic, warnings + ([advisory] if advisory else []), advisory)
+
+
+def _match(real: SpectrogramSet, synthetic: SpectrogramSet, warnings: list[str], advisory: str) -> Sets:
+    _check_match(real, synthetic)
     known = set(_or_train(real).table["user"]) & set(real.role("test").table["user"])
     users = [u for u in synthetic.users if u in known]
     unjudged = [u for u in synthetic.users if u not in known]
+    missing = [u for u in real.role("train").users if u in known and u not in set(synthetic.users)]
     if unjudged:
-        warnings.append(f"not judged, for want of real rows of roles judge and test: {', '.join(unjudged)}")
+        warnings = [*warnings, f"not judged, for want of real rows of roles judge and test: {', '.join(unjudged)}"]
     if len(users) < 2:
         raise MdgenError(
             f"{real.name}: fewer than two synthetic users have real rows of roles judge and test; add some"
         )
     judged = synthetic.select(synthetic.table["user"].isin(users).to_numpy())
-    return Sets(real, judged, users, unjudged, advisory, warnings + ([advisory] if advisory else []))
+    return Sets(real, judged, users, unjudged, missing, advisory, warnings)
+
+
+def _of_users(data: SpectrogramSet, users: Sequence[str]) -> SpectrogramSet:
+    strangers = [u for u in users if u not in set(data.users)]
+    if strangers:
+        raise MdgenError(f"{data.name}: has no user {strangers[0]!r}; known are {', '.join(data.users)}")
+    return data.select(data.table["user"].isin(list(users)).to_numpy())
 
 
 def check_judge_rows(real: SpectrogramSet) -> str:

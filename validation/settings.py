@@ -15,6 +15,7 @@ class ValidationSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = 0
+    users: tuple[str, ...] = Field(default=(), description="judge these alone; all by default")
     device: str = Field(default="auto", description="auto, cpu or cuda")
     judge_seeds: int = Field(
         default=3, ge=1, description="judges trained from different seeds; all metrics use the same ones"

@@ -1,196 +1,68 @@
-"""Verification: do synthetic windows of a person match that person's real enrolment as well as real windows do?
+"""Block: do synthetic windows of a person match that person's real enrolment as well as real windows do?
 
-An embedding is trained with a metric loss on role `judge`; enrolment, real probes and synthetic probes are other data.
-Enrolment and real probes never come from one recording.
+An embedding is trained with a metric loss on role `judge`; enrolment, real probes and synthetic probes are other data,
+enrolment and real probes never of one recording. From ten users on, a second protocol is subject-disjoint: embeddings
+that never met the people they verify.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
-from validation.judge import encode_batches
-from validation.network import Trunk, resolve_device, seeded_thread, shrink
+from validation.context import Context
+from validation.embedding import VerificationEmbedding
+from validation.enrolment import Enrolment, equal_per_user, split_enrolment
+from validation.findings import Drawing, Finding
+from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric, unavailable
+from validation.rules import Rule
+from validation.scores import (
+    ScoreSet,
+    area_under_roc,
+    cosine_scores,
+    equal_error_threshold,
+    error_rates_at,
+    true_accept_rate,
+)
 
-TEMPERATURE = 0.1
-PEAK_RATE = 3e-3
-WINDOWS_PER_USER = 4
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-
-class VerificationEmbedding:
-    """Unit vectors in which windows of one person lie close: supervised contrastive loss (Khosla et al. 2020, eq. 2).
-
-    Each batch holds four windows of each of several users. Same seed, data and machine: same embedding.
-    """
-
-    def __init__(
-        self, seed: int = 0, steps: int = 200, batch_size: int = 32, size: int = 64, device: str = "auto"
-    ) -> None:
-        self.seed, self.steps, self.batch_size, self.size = seed, steps, batch_size, size
-        self.device = resolve_device(device)
-
-    def fit(self, data: SpectrogramSet) -> VerificationEmbedding:
-        """Train on all of `data`; raises `MdgenError` on fewer than two users."""
-        if len(data.users) < 2:
-            raise MdgenError(f"{data.name}: verification needs at least two users, found {len(data.users)}; add users")
-        images, labels = torch.from_numpy(shrink(data.images, self.size)), torch.tensor(data.labels(data.users))
-        channels, height, width = images.shape[1:]
-        with seeded_thread(self.seed):
-            self.network = Trunk((channels, height, width)).to(self.device)
-            self._train(images, labels)
-        self.network.eval()
-        return self
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """float64 [N, 128], rows of norm 1."""
-        vectors = encode_batches(self.network, shrink(images, self.size), self.device)
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-    def _train(self, images: torch.Tensor, labels: torch.Tensor) -> None:
-        from pytorch_metric_learning.losses import SupConLoss
-
-        loss_of = SupConLoss(temperature=TEMPERATURE)
-        optimiser = torch.optim.AdamW(self.network.parameters(), weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, total_steps=self.steps)
-        rng = np.random.default_rng(self.seed)
-        for _ in range(self.steps):
-            rows = _balanced_rows(labels.numpy(), self.batch_size, rng)
-            optimiser.zero_grad()
-            loss_of(self.network(images[rows].to(self.device)), labels[rows].to(self.device)).backward()
-            optimiser.step()
-            schedule.step()
+#: With fewer users than this, neither half would be enough to train or to verify on.
+SUBJECT_DISJOINT_USERS = 10
+FALSE_ACCEPT_RATES = (0.01, 0.1)
+TITLE = "Verification"
 
 
-def _balanced_rows(labels: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows of one batch: `WINDOWS_PER_USER` each of as many random users as fit (at least two)."""
-    known = np.unique(labels)
-    chosen = rng.choice(known, min(len(known), max(2, batch_size // WINDOWS_PER_USER)), replace=False)
-    rows = [np.flatnonzero(labels == user) for user in chosen]
-    return np.concatenate([rng.choice(r, WINDOWS_PER_USER, replace=len(r) < WINDOWS_PER_USER) for r in rows])
-
-
-@dataclass(frozen=True)
-class ScoreSet:
-    """Similarities of enrolment (or other) rows [n] with probe rows [m]: scores [n, m], and the user of each row."""
-
-    scores: np.ndarray
-    users_a: np.ndarray
-    users_b: np.ndarray
-
-    @property
-    def genuine(self) -> np.ndarray:
-        """Scores of pairs of one person."""
-        return self.scores[self.users_a[:, None] == self.users_b[None, :]]
-
-    @property
-    def impostor(self) -> np.ndarray:
-        """Scores of pairs of two persons."""
-        return self.scores[self.users_a[:, None] != self.users_b[None, :]]
-
-    def equal_error_rate(self, counts: dict[str, int] | None = None) -> float:
-        """EER with every user counted as often as `counts` says (1 each by default)."""
-        same = self.users_a[:, None] == self.users_b[None, :]
-        if counts is None:
-            return equal_error_rate(self.scores[same], self.scores[~same])
-        weight_a = np.array([counts.get(u, 0) for u in self.users_a], float)
-        weight_b = np.array([counts.get(u, 0) for u in self.users_b], float)
-        # A user drawn twice must not become an impostor of itself, and gives two, not four, genuine sets.
-        weights = np.where(same, weight_b[None, :], weight_a[:, None] * weight_b[None, :])
-        used = weights > 0
-        return equal_error_rate(
-            self.scores[same & used], self.scores[~same & used], weights[same & used], weights[~same & used]
-        )
-
-
-def equal_error_rate(
-    genuine: np.ndarray,
-    impostor: np.ndarray,
-    genuine_weight: np.ndarray | None = None,
-    impostor_weight: np.ndarray | None = None,
-) -> float:
-    """Error rate where false accepts equal false rejects, in [0, 1]; higher scores mean the same person.
-
-    Linear between the two points of the ROC around the crossing. NaN when either set is empty.
-    """
-    if not len(genuine) or not len(impostor):
-        return float("nan")
-    labels = np.r_[np.ones(len(genuine)), np.zeros(len(impostor))]
-    weights = None
-    if genuine_weight is not None and impostor_weight is not None:
-        weights = np.r_[genuine_weight, impostor_weight]
-    false_accept, true_accept, _ = roc_curve(labels, np.r_[genuine, impostor], sample_weight=weights)
-    gap = false_accept - (1 - true_accept)  # rises from -1 to 1
-    after = int(np.argmax(gap >= 0))
-    before = after - 1
-    share = -gap[before] / (gap[after] - gap[before])
-    return float(false_accept[before] + share * (false_accept[after] - false_accept[before]))
-
-
-def area_under_roc(genuine: np.ndarray, impostor: np.ndarray) -> float:
-    """Probability that a genuine score exceeds an impostor score."""
-    labels = np.r_[np.ones(len(genuine)), np.zeros(len(impostor))]
-    return float(roc_auc_score(labels, np.r_[genuine, impostor]))
-
-
-@dataclass(frozen=True)
-class Enrolment:
-    """Rows of real data for enrolment and for probing, never of one recording. notes: what had to be given up."""
-
-    enrolment: SpectrogramSet
-    probes: SpectrogramSet
-    notes: list[str]
-
-
-def split_enrolment(real: SpectrogramSet, users: Sequence[str], per_user: int, seed: int = 0) -> Enrolment:
-    """Enrolment and probe rows of every user from the roles `test` and, where test has one recording, `val` or `judge`.
-
-    Different sessions where test holds several, else different recordings. A user for whom no second recording is
-    known outside the generator's data is left out and named in the notes. At most `per_user` rows of each kind.
-    """
-    rng = np.random.default_rng(seed)
-    enrolled: list[np.ndarray] = []
-    probing: list[np.ndarray] = []
-    notes: list[str] = []
-    for user in users:
-        found = _user_sides(real.table, real.groups, user)
-        if found is None:
-            notes.append(f"{user}: no two recordings for verification, left out")
-            continue
-        sides, note = found
-        notes += [f"{user}: {note}"] if note else []
-        for chosen, rows in zip((enrolled, probing), sides, strict=True):
-            chosen.append(np.sort(rng.permutation(rows)[:per_user]))
-    if len(enrolled) < 2:
-        raise MdgenError(f"{real.name}: fewer than two users have two recordings held out; verification needs them")
-    return Enrolment(real.select(np.concatenate(enrolled)), real.select(np.concatenate(probing)), notes)
-
-
-def _user_sides(table: pd.DataFrame, groups: pd.Series, user: str) -> tuple[tuple[np.ndarray, np.ndarray], str] | None:
-    """(enrolment rows, probe rows) of one user, and what was given up; None where there are no two groups."""
-    mine = (table["user"] == user).to_numpy()
-    test = mine & (table["split"] == "test").to_numpy()
-    for key in (groups.where(table["session"] == "", table["session"]), groups):
-        parts = pd.unique(key[test])
-        if len(parts) >= 2:
-            enrol = key.isin(parts[: len(parts) // 2]).to_numpy()
-            return (np.flatnonzero(test & enrol), np.flatnonzero(test & ~enrol)), ""
-    for role, note in (("val", ""), ("judge", "enrolled with data that trained the embedding")):
-        other = mine & (table["split"] == role).to_numpy() & ~groups.isin(groups[test]).to_numpy()
-        if test.any() and other.any():
-            return (np.flatnonzero(other), np.flatnonzero(test)), note
-    return None
-
-
-def cosine_scores(a: np.ndarray, users_a: np.ndarray, b: np.ndarray, users_b: np.ndarray) -> ScoreSet:
-    """Scores between unit vectors `a` [n, D] and `b` [m, D]."""
-    return ScoreSet((a @ b.T).astype(np.float32), np.asarray(users_a), np.asarray(users_b))
+def assess_verification(context: Context) -> Finding:
+    """Gate `verification`: equal error rate of synthetic over that of real probes, against one real enrolment."""
+    sets, settings, rule = context.sets, context.settings, context.rules["verification"]
+    per_user = max(2, int(settings.max_pairs**0.5 / len(sets.users)))
+    try:
+        sides = split_enrolment(sets.real, sets.users, per_user, settings.seed)
+    except MdgenError as error:
+        return Finding(TITLE, gates=[unavailable("verification", str(error))])
+    context.say(f"verification: {len(sides.enrolment)} enrolled against {len(sides.probes)} probes")
+    result = verify(context.embedding, sides, sets.synthetic, settings.seed, settings.bootstrap_draws)
+    disjoint = _subject_disjoint(context, sides)
+    users = [u for u in sets.users if u in set(sides.probes.users)]
+    return Finding(
+        TITLE,
+        "Pairs of windows, one enrolled and one probing, scored by an embedding trained on other recordings. The equal "
+        "error rate of synthetic probes should be that of real ones; genuine pairs among the synthetic far more alike "
+        "than real ones mean that a person's windows are too much alike.",
+        [verification_gate(result, rule, sets.advisory)],
+        _rows("session-disjoint", result) + disjoint,
+        _columns(result, users),
+        drawings=_drawings(result),
+        warnings=sides.notes,
+    )
 
 
 @dataclass(frozen=True)
@@ -208,8 +80,6 @@ class VerificationResult:
     eer_real_interval: tuple[float, float]
     eer_synthetic_interval: tuple[float, float]
     rise_interval: tuple[float, float]
-    auc_real: float
-    auc_synthetic: float
     notes: list[str]
 
     @property
@@ -223,27 +93,54 @@ def verify(
 ) -> VerificationResult:
     """Score real and as many synthetic probes per user against the same real enrolment."""
     rng = np.random.default_rng(seed)
-    probes = equal_per_user(synthetic, sides.probes, rng)
-    enrolled, real, fake = (embedding(s.images) for s in (sides.enrolment, sides.probes, probes))
-    users_e, users_r, users_s = (s.table["user"].to_numpy() for s in (sides.enrolment, sides.probes, probes))
-    rr, rs = cosine_scores(enrolled, users_e, real, users_r), cosine_scores(enrolled, users_e, fake, users_s)
-    among = cosine_scores(fake, users_s, fake, users_s)
-    pairs = np.triu(np.ones(among.scores.shape, bool), 1) & (users_s[:, None] == users_s[None, :])
+    rr, rs, among = _score(embedding, sides, synthetic, rng)
     eers = np.array([_redrawn(rr, rs, rng) for _ in range(draws)])
     low, high = np.nanquantile(np.c_[eers, eers[:, 1] - eers[:, 0]], [0.025, 0.975], axis=0)
     intervals = [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
     return VerificationResult(
-        real_real=rr,
-        real_synthetic=rs,
-        synthetic_genuine=among.scores[pairs],
-        eer_real=rr.equal_error_rate(),
-        eer_synthetic=rs.equal_error_rate(),
-        eer_real_interval=intervals[0],
-        eer_synthetic_interval=intervals[1],
-        rise_interval=intervals[2],
-        auc_real=area_under_roc(rr.genuine, rr.impostor),
-        auc_synthetic=area_under_roc(rs.genuine, rs.impostor),
-        notes=sides.notes,
+        rr, rs, among, rr.equal_error_rate(), rs.equal_error_rate(), intervals[0], intervals[1], intervals[2],
+        sides.notes,
+    )  # fmt: skip
+
+
+def verification_gate(result: VerificationResult, rule: Rule, advisory: str = "") -> Gate:
+    """Synthetic probes err at most `eer_margin` more than real ones against the same enrolment.
+
+    Fail only where the interval of the rise (users resampled) lies above the margin; in between, inconclusive.
+    """
+    threshold = result.eer_real + rule["eer_margin"]
+    rise_low, rise_high = result.rise_interval
+    notes = [f"rises by {result.rise:+.3f} (95 %: {rise_low:+.3f} to {rise_high:+.3f}) over real probes"]
+    if result.eer_real > rule["useless_eer"]:
+        status = INCONCLUSIVE
+        notes.append("the embedding does not verify real people, so it decides nothing")
+    elif result.rise <= rule["eer_margin"]:
+        status = PASS
+    else:
+        status = FAIL if rise_low > rule["eer_margin"] else INCONCLUSIVE
+    if advisory:
+        status = FAIL if status == FAIL else ADVISORY
+        notes.append(advisory)
+    low, high = result.eer_synthetic_interval
+    count, note = result.real_synthetic.scores.shape[1], "; ".join(notes)
+    return Gate(
+        "verification", status, result.eer_synthetic, low, high, threshold, result.eer_real, count, note, floor=0.5
+    )
+
+
+def _score(
+    embedding: VerificationEmbedding, sides: Enrolment, synthetic: SpectrogramSet, rng: np.random.Generator
+) -> tuple[ScoreSet, ScoreSet, np.ndarray]:
+    """Real-real and real-synthetic scores, and the genuine ones among the synthetic."""
+    probes = equal_per_user(synthetic, sides.probes, rng)
+    enrolled, real, fake = (embedding(s.images) for s in (sides.enrolment, sides.probes, probes))
+    users_e, users_r, users_s = (s.table["user"].to_numpy() for s in (sides.enrolment, sides.probes, probes))
+    among = cosine_scores(fake, users_s, fake, users_s)
+    pairs = np.triu(np.ones(among.scores.shape, bool), 1) & (users_s[:, None] == users_s[None, :])
+    return (
+        cosine_scores(enrolled, users_e, real, users_r),
+        cosine_scores(enrolled, users_e, fake, users_s),
+        among.scores[pairs],
     )
 
 
@@ -254,8 +151,95 @@ def _redrawn(rr: ScoreSet, rs: ScoreSet, rng: np.random.Generator) -> tuple[floa
     return rr.equal_error_rate(weights), rs.equal_error_rate(weights)
 
 
-def equal_per_user(data: SpectrogramSet, like: SpectrogramSet, rng: np.random.Generator) -> SpectrogramSet:
-    """At most as many random rows of each user as `like` has; users that `like` lacks are dropped."""
-    wanted, users = like.table["user"].value_counts(), data.table["user"].to_numpy()
-    rows = [rng.permutation(np.flatnonzero(users == user))[: wanted[user]] for user in like.users]
-    return data.select(np.sort(np.concatenate(rows)))
+def _subject_disjoint(context: Context, sides: Enrolment) -> list[Metric]:
+    """Rates of embeddings trained on the other half of the users, at thresholds fixed on validation pairs."""
+    sets, settings = context.sets, context.settings
+    users = [u for u in sets.users if u in set(sides.enrolment.users)]
+    if len(users) < SUBJECT_DISJOINT_USERS:
+        note = f"needs {SUBJECT_DISJOINT_USERS} users, there are {len(users)}"
+        return [Metric("equal_error_rate", None, "subject-disjoint", status="unavailable", note=note)]
+    found: list[dict[str, float]] = []
+    for number, half in enumerate((users[::2], users[1::2])):
+        embedding = context.embedding_without(half)
+        chosen = replace(sides, enrolment=_only(sides.enrolment, half), probes=_only(sides.probes, half))
+        rr, rs, _ = _score(
+            embedding, chosen, _only(sets.synthetic, half), np.random.default_rng([settings.seed, number])
+        )
+        found.append(_disjoint_rates(rr, rs, _calibration(embedding, context, half)))
+    means = pd.DataFrame(found).mean()
+    return [
+        Metric(key, float(value), "subject-disjoint", set_a="enrolment", set_b=name, direction="lower")
+        for (key, name), value in means.items()
+    ]
+
+
+def _disjoint_rates(rr: ScoreSet, rs: ScoreSet, calibration: ScoreSet | None) -> dict[tuple[str, str], float]:
+    rates = {
+        ("equal_error_rate", name): scores.equal_error_rate() for name, scores in (("test", rr), ("synthetic", rs))
+    }
+    if calibration is not None:
+        threshold = equal_error_threshold(calibration)
+        for name, scores in (("test", rr), ("synthetic", rs)):
+            accepts, rejects = error_rates_at(scores, threshold)
+            rates["false_accept_rate_at_validation_threshold", name] = accepts
+            rates["false_reject_rate_at_validation_threshold", name] = rejects
+    return rates
+
+
+def _calibration(embedding: VerificationEmbedding, context: Context, users: Sequence[str]) -> ScoreSet | None:
+    """Pairs of validation rows with judge rows of users whom this embedding never met; None where there are none."""
+    val, other = (_only(s, users) for s in (context.sets.real.role("val"), context.sets.judge))
+    if not len(val) or not len(other):
+        return None
+    sides = [(embedding(s.images), s.table["user"].to_numpy()) for s in (other, val)]
+    return cosine_scores(*sides[0], *sides[1])
+
+
+def _only(data: SpectrogramSet, users: Sequence[str]) -> SpectrogramSet:
+    return data.select(data.table["user"].isin(list(users)).to_numpy())
+
+
+def _rows(protocol: str, v: VerificationResult) -> list[Metric]:
+    rows = []
+    for name, eer, (low, high), scores in (
+        ("test", v.eer_real, v.eer_real_interval, v.real_real),
+        ("synthetic", v.eer_synthetic, v.eer_synthetic_interval, v.real_synthetic),
+    ):
+        n_a, n_b = scores.scores.shape
+        base = Metric("", None, protocol, set_a="enrolment", set_b=name, n_a=n_a, n_b=n_b)
+        rows += [
+            replace(base, metric="equal_error_rate", value=eer, ci_low=low, ci_high=high, direction="lower"),
+            replace(base, metric="roc_auc", value=area_under_roc(scores.genuine, scores.impostor), direction="higher"),
+            replace(base, metric="genuine_similarity", value=float(scores.genuine.mean())),
+            replace(base, metric="impostor_similarity", value=float(scores.impostor.mean())),
+        ]
+        rows += [
+            replace(base, metric=f"tar_at_far_{far:g}", value=true_accept_rate(scores, far), direction="higher")
+            for far in FALSE_ACCEPT_RATES
+        ]
+    among = float(v.synthetic_genuine.mean()) if len(v.synthetic_genuine) else None
+    note = "far above real-real: the synthetic windows of a person are too much alike"
+    return [*rows, Metric("genuine_similarity", among, protocol, set_a="synthetic", set_b="synthetic", note=note)]
+
+
+def _columns(v: VerificationResult, users: Sequence[str]) -> pd.DataFrame:
+    """Each user's own genuine pairs against the impostors that claim to be this user."""
+    table = {
+        name: [_own_rate(s, u) for u in users] for name, s in (("eer", v.real_synthetic), ("real_eer", v.real_real))
+    }
+    return pd.DataFrame(table, index=list(users))
+
+
+def _own_rate(scores: ScoreSet, user: str) -> float:
+    mine = scores.users_a == user
+    return replace(scores, scores=scores.scores[mine], users_a=scores.users_a[mine]).equal_error_rate()
+
+
+def _drawings(result: VerificationResult) -> list[Drawing]:
+    def draw() -> Figure:
+        from validation import figures
+
+        return figures.verification(result)
+
+    caption = "Left: similarities of pairs. Right: ROC; the equal error rate is where the dashed line is crossed."
+    return [Drawing("verification", caption, draw)]
