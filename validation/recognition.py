@@ -20,7 +20,7 @@ class Recognition:
 
     per_user: one row per user with columns accuracy, ci_low, ci_high, n (images, not images x judges). macro: mean
     over users, with its Wilson interval on all images. seed_macros: macro accuracy of each judge.
-    confusion: float [users, classes], rows sum to 1, means over judges.
+    confusion: float [users, classes], rows sum to 1, means over judges. sessions: accuracy by (user, session).
     """
 
     per_user: pd.DataFrame
@@ -29,6 +29,7 @@ class Recognition:
     n: int
     seed_macros: list[float]
     confusion: np.ndarray
+    sessions: pd.Series
 
 
 def recognise(judges: Sequence[Judge], data: SpectrogramSet, users: Sequence[str]) -> Recognition:
@@ -47,6 +48,7 @@ def recognise(judges: Sequence[Judge], data: SpectrogramSet, users: Sequence[str
     return Recognition(
         per_user, macro, wilson_interval(macro, len(data)), len(data), [float(s.mean()) for s in by_seed],
         _confusion(predictions, truth, list(users), list(judges[0].classes_)),
+        pd.Series(right.mean(axis=0)).groupby([truth, data.table["session"].to_numpy()]).mean(),
     )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ class Sets:
     """Checked input of a validation.
 
     users: the synthetic users that can be judged (they have real rows of roles judge and test). unjudged: the others.
-    missing: users that the generator learned from and that have no synthetic image. advisory: why judge and generator are not proven to be apart, "" where they are.
+    missing: users that the generator learned from and that have no synthetic image.
+    advisory: why judge and generator are not proven to be apart, "" where they are.
     """
 
     real: SpectrogramSet
@@ -38,6 +39,11 @@ class Sets:
         """What judges, embedding and encoders learn from: role judge, or train where there is no such role."""
         judge = self.real.role("judge")
         return judge if len(judge) else self.real.role("train")
+
+    @property
+    def val(self) -> SpectrogramSet:
+        """Real rows of the judged users for thresholds and choices; may be empty."""
+        return self._of_users("val")
 
     @property
     def test(self) -> SpectrogramSet:

@@ -158,7 +158,7 @@ def _subject_disjoint(context: Context, sides: Enrolment) -> list[Metric]:
     if len(users) < SUBJECT_DISJOINT_USERS:
         note = f"needs {SUBJECT_DISJOINT_USERS} users, there are {len(users)}"
         return [Metric("equal_error_rate", None, "subject-disjoint", status="unavailable", note=note)]
-    found: list[dict[str, float]] = []
+    found = []
     for number, half in enumerate((users[::2], users[1::2])):
         embedding = context.embedding_without(half)
         chosen = replace(sides, enrolment=_only(sides.enrolment, half), probes=_only(sides.probes, half))
@@ -173,7 +173,7 @@ def _subject_disjoint(context: Context, sides: Enrolment) -> list[Metric]:
     ]
 
 
-def _disjoint_rates(rr: ScoreSet, rs: ScoreSet, calibration: ScoreSet | None) -> dict[tuple[str, str], float]:
+def _disjoint_rates(rr: ScoreSet, rs: ScoreSet, calibration: ScoreSet | None) -> pd.Series:
     rates = {
         ("equal_error_rate", name): scores.equal_error_rate() for name, scores in (("test", rr), ("synthetic", rs))
     }
@@ -183,12 +183,12 @@ def _disjoint_rates(rr: ScoreSet, rs: ScoreSet, calibration: ScoreSet | None) ->
             accepts, rejects = error_rates_at(scores, threshold)
             rates["false_accept_rate_at_validation_threshold", name] = accepts
             rates["false_reject_rate_at_validation_threshold", name] = rejects
-    return rates
+    return pd.Series(rates)
 
 
 def _calibration(embedding: VerificationEmbedding, context: Context, users: Sequence[str]) -> ScoreSet | None:
     """Pairs of validation rows with judge rows of users whom this embedding never met; None where there are none."""
-    val, other = (_only(s, users) for s in (context.sets.real.role("val"), context.sets.judge))
+    val, other = (_only(s, users) for s in (context.sets.val, context.sets.judge))
     if not len(val) or not len(other):
         return None
     sides = [(embedding(s.images), s.table["user"].to_numpy()) for s in (other, val)]
