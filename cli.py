@@ -240,10 +240,17 @@ def generate(
 @app.command()
 @_command
 def validate(
-    real: Annotated[Path, typer.Option("--real", help="Real data set, with roles.")],
-    synthetic: Annotated[Path, typer.Option("--synthetic", help="Synthetic data set of the same users.")],
-    out: Annotated[Path, typer.Option("--out", help="Report folder to write.")],
+    real: Annotated[Path | None, typer.Option("--real", help="Real data set, with roles.")] = None,
+    synthetic: Annotated[Path | None, typer.Option("--synthetic", help="Synthetic set of the same users.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Report folder to write.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One judge and fewer draws: a first look.")] = False,
+    users: Annotated[str | None, typer.Option(help="Judge these alone, e.g. a,b.")] = None,
+    gates: Annotated[Path | None, typer.Option(help="YAML of other limits: {gate: {limit: number}}.")] = None,
+    sift: Annotated[Path | None, typer.Option(help="Write what a sifting judge keeps here; judge it too.")] = None,
+    self_check: Annotated[bool, typer.Option("--self-check", help="Try to fool the judge with --real.")] = False,
+    compare: Annotated[list[Path] | None, typer.Option(help="Put reports side by side: --compare A B ...")] = None,
+    reports: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for judges and features; ~/.cache/mdgen if unset.")] = None,
     config: ConfigOption = None,
     seed: SeedOption = 0,
 ) -> int:
@@ -253,9 +260,19 @@ def validate(
     """
     from mdgen.config import load_recipe
     from mdgen.data.dataset import read_dataset
+    from validation import tasks
 
-    settings = _judge_settings(load_recipe(config), seed=seed, quick=quick)
-    return _validate(read_dataset(real), read_dataset(synthetic), out, settings, _progress())
+    if reports and not compare:
+        raise MdgenError(f"{reports[0]}: name it, with --real, --synthetic, --out or --compare")
+    if compare:
+        return tasks.compare([*compare, *(reports or ())], _given(out, "--out"))
+    given = {"users": users.split(",") if users else (), "gates": tasks.read_limits(gates), "cache": cache}
+    settings = _judge_settings(load_recipe(config), seed, quick, {key: value for key, value in given.items() if value})
+    progress, real_set = _progress().say, read_dataset(_given(real, "--real"))
+    if self_check:
+        return tasks.self_check(real_set, settings, progress, out)
+    synthetic_set, report = read_dataset(_given(synthetic, "--synthetic")), _given(out, "--out")
+    return tasks.validate(real_set, synthetic_set, report, settings, progress, {"command": sys.argv[1:]}, sift)
 
 
 @app.command()
@@ -285,7 +302,7 @@ def quickstart(
     from mdgen.generate import write_synthetic
     from mdgen.run import Run
     from mdgen.training.denoiser import train_denoiser
-    from validation.terminal import print_verdict
+    from validation import tasks
 
     recipe = load_recipe(config, [*(overrides or ()), f"seed={seed}"])
     settings = _judge_settings(recipe, seed=seed, quick=quick)
@@ -305,9 +322,9 @@ def quickstart(
         progress.say("4/5 generating")
         write_synthetic(sample(run, recipe.generate, seed=seed, device=device, progress=progress), synthetic)
     if (report / "summary.json").exists():
-        return print_verdict(report)
+        return tasks.print_verdict(report)
     progress.say("5/5 judging")
-    return _validate(real, read_dataset(synthetic), report, settings, progress)
+    return tasks.validate(real, read_dataset(synthetic), report, settings, progress.say, {"command": sys.argv[1:]})
 
 
 def _train_vae(data: SpectrogramSet, run: Path, recipe: Recipe, device: str, judged: bool, progress: Progress) -> None:
@@ -326,21 +343,21 @@ def _train_vae(data: SpectrogramSet, run: Path, recipe: Recipe, device: str, jud
     print(f"  look at {run / 'figures' / 'reconstructions.png'}")
 
 
-def _validate(real: SpectrogramSet, synthetic: SpectrogramSet, out: Path, settings: Any, progress: Progress) -> int:
-    from validation.run import validate as judge
-    from validation.terminal import print_verdict
-
-    judge(real, synthetic, out, settings, progress=progress.say, provenance={"command": sys.argv[1:]})
-    return print_verdict(out)
-
-
-def _judge_settings(recipe: Recipe, seed: int | None = None, quick: bool = False) -> Any:
+def _judge_settings(
+    recipe: Recipe, seed: int | None = None, quick: bool = False, given: dict[str, Any] | None = None
+) -> Any:
     from mdgen.config import checked
     from validation.settings import ValidationSettings
 
-    given = {"seed": recipe.seed if seed is None else seed, **recipe.validate_}
-    settings = checked(ValidationSettings, given, "validate")
+    content = {"seed": recipe.seed if seed is None else seed, **recipe.validate_, **(given or {})}
+    settings = checked(ValidationSettings, content, "validate")
     return settings.quick() if quick else settings
+
+
+def _given(path: Path | None, option: str) -> Path:
+    if path is None:
+        raise MdgenError(f"{option} is missing")
+    return path
 
 
 def _print_counts(data: SpectrogramSet) -> None:

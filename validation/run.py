@@ -60,6 +60,11 @@ class Assessment:
         """One row per user: status, the gates it fails by name, and the columns of all blocks."""
         return per_user_table(self.context.sets, self.findings)
 
+    @property
+    def implausible(self) -> dict[int, str]:
+        """Row of the synthetic set -> why a block finds it impossible."""
+        return {row: reason for finding in self.findings for row, reason in finding.implausible.items()}
+
 
 def validate(
     real: SpectrogramSet,

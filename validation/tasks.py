@@ -1,0 +1,118 @@
+"""What the command line does with the judge: run it, print what it found, and return the exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mdgen.data.dataset import SpectrogramSet, require_free, write_dataset
+from mdgen.errors import MdgenError
+from validation import compare as comparison
+from validation import controls, run, sifting
+from validation.results import EXIT_CODES, FAIL, PASS, UNAVAILABLE
+from validation.settings import ValidationSettings
+
+Say = Callable[[str], None]
+
+
+def validate(
+    real: SpectrogramSet,
+    synthetic: SpectrogramSet,
+    out: Path,
+    settings: ValidationSettings,
+    say: Say,
+    provenance: dict[str, Any],
+    kept: Path | None = None,
+) -> int:
+    """Judge, write the report and print the verdict. With `kept`, sift into that folder first (`_sift`)."""
+    if kept is not None:
+        return _sift(real, synthetic, out, settings, say, provenance, kept)
+    run.validate(real, synthetic, out, settings, say, provenance)
+    return print_verdict(out)
+
+
+def self_check(real: SpectrogramSet, settings: ValidationSettings, say: Say, out: Path | None) -> int:
+    """Try to fool the judge with controls made of `real`; 1 where it was fooled. out: folder for self_check.csv."""
+    table = controls.self_check(real, settings, say)
+    _print_table(table)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        table.to_csv(out / "self_check.csv", index=False)
+    fooled = table.loc[~table["ok"].astype(bool), "control"].tolist()
+    print("the judge was fooled by: " + ", ".join(fooled) if fooled else "the judge was not fooled")
+    return EXIT_CODES[FAIL if fooled else PASS]
+
+
+def compare(reports: Sequence[Path], out: Path) -> int:
+    """Several reports on one page."""
+    print(f"comparison of {len(reports)} reports: {comparison.compare_reports(list(reports), out)}")
+    return 0
+
+
+def read_limits(file: Path | None) -> Mapping[str, Mapping[str, float]]:
+    """{gate: {limit: number}} of a YAML file; empty for None. Raises `MdgenError`; the names are checked later."""
+    if file is None:
+        return {}
+    try:
+        limits = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise MdgenError(f"{file}: cannot be read as YAML ({error})") from error
+    if not isinstance(limits, dict) or not all(isinstance(value, dict) for value in limits.values()):
+        raise MdgenError(f"{file}: must hold gates with limits, e.g. user_accuracy: {{threshold: 0.7}}")
+    return limits
+
+
+def print_verdict(report: Path) -> int:
+    """The verdict table of a report, and its exit code."""
+    summary = json.loads((report / "summary.json").read_text(encoding="utf-8"))
+    table = Table("gate", "status", "value", "95 % interval", "threshold", "ceiling", "n")
+    for name, gate in summary["gates"].items():
+        interval = "" if gate["ci_low"] is None else f"{gate['ci_low']:.3f} to {gate['ci_high']:.3f}"
+        numbers = ["" if gate[key] is None else f"{gate[key]:.3f}" for key in ("value", "threshold", "ceiling")]
+        table.add_row(name, gate["status"], numbers[0], interval, *numbers[1:], str(gate["n"] or ""))
+    console = Console()
+    console.print(table)
+    for name, gate in summary["gates"].items():
+        if gate["status"] not in (PASS, UNAVAILABLE):
+            console.print(escape(f"{name}: {gate['note']}"))
+    console.print(f"verdict: {summary['verdict']}; report: {escape(str(report / 'report.html'))}", soft_wrap=True)
+    return EXIT_CODES[summary["verdict"]]
+
+
+def _sift(
+    real: SpectrogramSet,
+    synthetic: SpectrogramSet,
+    out: Path,
+    settings: ValidationSettings,
+    say: Say,
+    provenance: dict[str, Any],
+    kept: Path,
+) -> int:
+    """Reports out/unfiltered and out/sifted by the same judges, none of them the one that sifts, and both compared."""
+    require_free(kept)
+    require_free(out)
+    sifting_rows = sifting.split_judge_rows(real, settings.seed)[1]
+    before = run.validate(sifting_rows, synthetic, out / "unfiltered", settings, say, provenance)
+    sifted = sifting.sift(real, before.context.sets.synthetic, settings, before.implausible, say)
+    write_dataset(sifted.kept, kept)
+    notes = {"sifting": sifted.notes, "yields": sifted.yields.reset_index().to_dict("records")}
+    run.validate(sifted.real, sifted.kept, out / "sifted", settings, say, provenance | notes)
+    page = comparison.compare_reports([out / "unfiltered", out / "sifted"], out / "comparison")
+    _print_table(sifted.yields.reset_index())
+    print("\n".join([*sifted.notes, f"kept: {kept}; both reports side by side: {page}"]))
+    return print_verdict(out / "sifted")
+
+
+def _print_table(table: pd.DataFrame) -> None:
+    shown = Table(*[str(column) for column in table.columns])
+    for row in table.itertuples(index=False):
+        shown.add_row(*[escape(f"{value:.3f}" if isinstance(value, float) else str(value)) for value in row])
+    Console().print(shown)
