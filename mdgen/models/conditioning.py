@@ -21,7 +21,7 @@ class UserConditioning(ModelMixin, ConfigMixin):
     def __init__(self, num_users: int, dim: int, condition_dropout: float) -> None:
         super().__init__()
         self.embedding = nn.Embedding(num_users + 1, dim)
-        nn.init.normal_(self.embedding.weight, std=0.02)
+        nn.init.normal_(self.embedding.weight, std=0.5)
 
     @property
     def null_id(self) -> int:
