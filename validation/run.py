@@ -16,6 +16,7 @@ import mdgen
 from mdgen.data.dataset import SpectrogramSet, atomic_folder
 from validation.accuracy import assess_user_accuracy
 from validation.alterations import assess_alterations
+from validation.conditioning import assess_conditioning
 from validation.context import Context
 from validation.diversity import assess_diversity
 from validation.fidelity import assess_fidelity
@@ -36,6 +37,7 @@ BLOCKS: tuple[Callable[[Context], Finding], ...] = (
     assess_user_accuracy,
     assess_verification,
     assess_usefulness,
+    assess_conditioning,
     assess_fidelity,
     assess_memorisation,
     assess_diversity,
