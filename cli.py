@@ -266,8 +266,12 @@ def validate(
         raise MdgenError(f"{reports[0]}: name it, with --real, --synthetic, --out or --compare")
     if compare:
         return tasks.compare([*compare, *(reports or ())], _given(out, "--out"))
-    given = {"users": users.split(",") if users else (), "gates": tasks.read_limits(gates), "cache": cache}
-    settings = _judge_settings(load_recipe(config), seed, quick, {key: value for key, value in given.items() if value})
+    given: dict[str, Any] = {"cache": cache or tasks.default_cache()}
+    if users:
+        given["users"] = users.split(",")
+    if gates:
+        given["gates"] = tasks.read_limits(gates)
+    settings = _judge_settings(load_recipe(config), seed, quick, given)
     progress, real_set = _progress().say, read_dataset(_given(real, "--real"))
     if self_check:
         return tasks.self_check(real_set, settings, progress, out)

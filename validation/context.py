@@ -8,12 +8,17 @@ from copy import copy
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
+from validation import encoders
+from validation.cache import Cache, cache_key
 from validation.embedding import VerificationEmbedding
-from validation.encoders import Encoder, efficientnet_lite0, pixels_pca
-from validation.judge import Judge, train_judges
+from validation.encoders import Encoder
+from validation.inception import inception_v3
+from validation.judge import Judge
+from validation.network import resolve_device
 from validation.recognition import Recognition, recognise
 from validation.rules import Rule, rules_with
 from validation.sets import Sets
@@ -28,6 +33,7 @@ class Context:
     def __init__(self, sets: Sets, settings: ValidationSettings, say: Callable[[str], None] = lambda _: None) -> None:
         self.sets, self.settings, self.say = sets, settings, say
         self.rules: dict[str, Rule] = rules_with(settings.gates)
+        self.cache = Cache(settings.cache, say)
         self._made: dict[Any, Any] = {}
 
     def rng(self, block: str) -> np.random.Generator:
@@ -66,7 +72,7 @@ class Context:
         return self.once(key, lambda: recognise(self.judges, real, self.sets.users))
 
     def encoder(self, name: str) -> Encoder:
-        """judge, efficientnet_lite0 or pixels_pca64; each fitted on role `judge` alone, or on no radar data at all."""
+        """One of `settings.encoders`; each fitted on role `judge` alone, or on no radar data at all."""
         return self.once(("encoder", name), lambda: self._make_encoder(name))
 
     def features(self, name: str, data: SpectrogramSet) -> np.ndarray:
@@ -74,28 +80,51 @@ class Context:
         return self.once(("features", name, data.fingerprint()), lambda: self._encode(name, data))
 
     def _encode(self, name: str, data: SpectrogramSet) -> np.ndarray:
-        self.say(f"{len(data)} images through encoder {name}")
-        return self.encoder(name)(data.images)
+        encoder = self.encoder(name)
+
+        def encode() -> dict[str, np.ndarray]:
+            self.say(f"{len(data)} images through encoder {name}")
+            return {"features": encoder(data.images)}
+
+        key = cache_key("features", encoder.fingerprint, data.images)
+        return self.cache.arrays(key, encode)["features"]
 
     def _train_judges(self) -> list[Judge]:
-        s, judges = self.settings, []
-        for number in range(s.judge_seeds):
-            self.say(f"judge {number + 1} of {s.judge_seeds} on {len(self.sets.judge)} real images")
-            seeds = [s.seed + number]
-            judges += train_judges(self.sets.judge, seeds, s.judge_steps, s.batch_size, s.judge_size, s.device)
-        return judges
+        return [self._judge(number) for number in range(self.settings.judge_seeds)]
+
+    def _judge(self, number: int) -> Judge:
+        s, data = self.settings, self.sets.judge
+        users = data.table["user"].to_numpy(str)
+        judge = Judge(s.seed + number, s.judge_steps, s.batch_size, s.judge_size, resolve_device(s.device))
+
+        def train() -> dict[str, np.ndarray]:
+            self.say(f"judge {number + 1} of {s.judge_seeds} on {len(data)} real images")
+            return judge.fit(data.images, users).state()
+
+        key = cache_key("judge", torch.__version__, judge.get_params(), users.tolist(), data.images)
+        state = self.cache.arrays(key, train)
+        return judge if hasattr(judge, "net_") else judge.restore(state, data.images, users)
 
     def _train_embedding(self, without: Sequence[str]) -> VerificationEmbedding:
         s, judge = self.settings, self.sets.judge
         known = judge.select(~judge.table["user"].isin(list(without)).to_numpy())
-        embedding = VerificationEmbedding(s.seed, s.verification_steps, s.batch_size, s.judge_size, s.device)
-        return embedding.fit(known)
+        settings = (s.seed, s.verification_steps, s.batch_size, s.judge_size, resolve_device(s.device))
+        embedding = VerificationEmbedding(*settings)
+        key = cache_key("embedding", torch.__version__, settings, known.table["user"].tolist(), known.images)
+        state = self.cache.arrays(key, lambda: embedding.fit(known).state())
+        return embedding.restore(state, known.images.shape[1:])
 
     def _make_encoder(self, name: str) -> Encoder:
-        if name == "judge":
-            return self.judges[0].embed
-        if name == "efficientnet_lite0":
-            return efficientnet_lite0(self.settings.encoder_size, self.settings.device)
-        if name == "pixels_pca64":
-            return pixels_pca(self.sets.judge.images, 64, self.settings.judge_size)
-        raise MdgenError(f"validate.encoders: unknown encoder {name!r}; use judge, efficientnet_lite0, pixels_pca64")
+        reference, s = self.sets.judge.images, self.settings
+        makers: dict[str, Callable[[], Encoder]] = {
+            "judge": lambda: encoders.judge_embedding(self.judges[0]),
+            "efficientnet_lite0": lambda: encoders.efficientnet_lite0(s.encoder_size, s.device),
+            "pixels_pca64": lambda: encoders.pixels_pca(reference, 64, s.judge_size),
+            "gait_profile": lambda: encoders.gait_profile(reference.shape[-2], reference.shape[-1], s.judge_size),
+            "pca_residual": lambda: encoders.pca_residual(reference, 64, s.judge_size),
+            "pixel_levels": encoders.pixel_levels,
+            "inception_v3": lambda: inception_v3(s.inception_weights, s.allow_download, s.device),
+        }
+        if name not in makers:
+            raise MdgenError(f"validate.encoders: unknown encoder {name!r}; use {', '.join(makers)}")
+        return makers[name]()

@@ -83,8 +83,8 @@ def self_check(
 ) -> pd.DataFrame:
     """Judge every control; the judges are trained once. Columns control, kind, expected, obtained, caught_by, ok.
 
-    `ok` is False where the judge was fooled: a ceiling that fails, or a floor or cheater that no gate meant for it fails.
-    Raises `MdgenError` on data that cannot be judged.
+    `ok` is False where the judge was fooled: a ceiling that fails, or a floor or cheater that no gate meant for it
+    fails. Raises `MdgenError` on data that cannot be judged.
     """
     from validation.run import assess_context
 

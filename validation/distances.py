@@ -7,6 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
+#: Sizes at which the Frechet distance is taken to extrapolate it (Chong & Forsyth 2020 take 15).
+SIZES = 15
+#: Below this many images per feature, the bias is no longer linear in 1/N.
+IMAGES_PER_FEATURE = 5
+
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Frechet distance between Gaussians fitted to rows of `a` [n, D] and `b` [m, D], in squared feature units.
@@ -38,6 +43,20 @@ def frechet_of_moments(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray
     return float(difference @ difference + np.trace(cov_a) + np.trace(cov_b) - 2 * cross)
 
 
+def frechet_distance_infinite(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> float | None:
+    """What `frechet_distance` tends to with ever more images: its intercept over 1/n (Chong & Forsyth 2020, eq. 6).
+
+    Taken at sizes from half of the images to all of them, equal in both sets. None where half of the smaller set is
+    below five images per feature. Near 0, and sometimes below it, for equal distributions.
+    """
+    count, features = min(len(a), len(b)), a.shape[1]
+    if count < 2 * IMAGES_PER_FEATURE * features:
+        return None
+    sizes = np.linspace(count // 2, count, SIZES).astype(int)
+    values = [frechet_distance(rng.permutation(a)[:size], rng.permutation(b)[:size]) for size in sizes]
+    return float(np.polyfit(1 / sizes, values, 1)[1])
+
+
 def polynomial_kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(a.b / D + 1)^3 for every pair of rows, float64 [n, m] (Binkowski et al. 2018, section 4)."""
     return (np.asarray(a, np.float64) @ np.asarray(b, np.float64).T / a.shape[1] + 1) ** 3
@@ -49,7 +68,35 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     0 in expectation for equal distributions at any n, so a little below 0 is normal. Not scale-free: standardise first.
     """
     a, b = _checked(a), _checked(b)
-    return _mmd(polynomial_kernel(a, a), polynomial_kernel(a, b), polynomial_kernel(b, b))
+    joined = np.concatenate([a, b])
+    first = np.arange(len(joined)) < len(a)
+    return float(paired_distances(polynomial_kernel(joined, joined), first[None], ~first[None])[0])
+
+
+def paired_distances(kernel: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Kernel distance of the rows `first[i]` to the rows `second[i]` of one kernel matrix, for every i: float64 [k].
+
+    kernel: [n, n] of all rows together. first, second: which rows belong to each side, bool [k, n], two at least.
+    """
+    first, second = first.astype(np.float64), second.astype(np.float64)
+    between = ((first @ kernel) * second).sum(axis=1) / (first.sum(axis=1) * second.sum(axis=1))
+    return _within(kernel, first) + _within(kernel, second) - 2 * between
+
+
+def cross_distances(kernel: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Kernel distance of the rows `first[i]` to the rows `second[j]`, for every i and j: float64 [k, l].
+
+    As `paired_distances`, with first [k, n] and second [l, n].
+    """
+    first, second = first.astype(np.float64), second.astype(np.float64)
+    between = (first @ kernel) @ second.T / np.outer(first.sum(axis=1), second.sum(axis=1))
+    return _within(kernel, first)[:, None] + _within(kernel, second) - 2 * between
+
+
+def half_of_each(members: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random half (two at least) of the rows of each set: bool [k, n] -> bool [k, n]."""
+    order = np.where(members, rng.random(members.shape), 2.0).argsort(axis=1).argsort(axis=1)
+    return order < np.maximum(2, members.sum(axis=1, keepdims=True) // 2)
 
 
 @dataclass(frozen=True)
@@ -69,17 +116,13 @@ def kernel_test(a: np.ndarray, b: np.ndarray, rng: np.random.Generator, draws: i
     1989); drawing with replacement would duplicate rows and bias the estimate.
     """
     joined = np.concatenate([_checked(a), _checked(b)])
-    kernel, n = polynomial_kernel(joined, joined), len(a)
-
-    def distance(rows: np.ndarray, others: np.ndarray) -> float:
-        blocks = (kernel[np.ix_(rows, rows)], kernel[np.ix_(rows, others)], kernel[np.ix_(others, others)])
-        return _mmd(*blocks)
-
-    everyone = np.arange(len(joined))
-    value = distance(everyone[:n], everyone[n:])
-    halves = [distance(rng.choice(n, n // 2, False), n + rng.choice(len(b), len(b) // 2, False)) for _ in range(draws)]
-    shuffled = [rng.permutation(everyone) for _ in range(draws)]
-    exceeding = sum(distance(order[:n], order[n:]) >= value for order in shuffled)
+    kernel = polynomial_kernel(joined, joined)
+    first = np.arange(len(joined)) < len(a)
+    value = float(paired_distances(kernel, first[None], ~first[None])[0])
+    many = np.repeat(first[None], draws, axis=0)
+    halves = paired_distances(kernel, half_of_each(many, rng), half_of_each(~many, rng))
+    shuffled = rng.permuted(many, axis=1)
+    exceeding = int((paired_distances(kernel, shuffled, ~shuffled) >= value).sum())
     margin = 1.96 * float(np.std(halves))
     return KernelTest(value, value - margin, value + margin, (1 + exceeding) / (1 + draws))
 
@@ -93,11 +136,22 @@ def standardise(reference: np.ndarray, *features: np.ndarray) -> list[np.ndarray
     return [(f - mean) / max(float(deviation), 1e-12) for f in features]
 
 
-def _mmd(within_a: np.ndarray, between: np.ndarray, within_b: np.ndarray) -> float:
-    n, m = between.shape
-    mean_a = (within_a.sum() - np.trace(within_a)) / (n * (n - 1))
-    mean_b = (within_b.sum() - np.trace(within_b)) / (m * (m - 1))
-    return float(mean_a + mean_b - 2 * between.mean())
+def standardise_columns(reference: np.ndarray, *features: np.ndarray) -> list[np.ndarray]:
+    """As `standardise`, for columns [n, D] of different units: each over its own interquartile range in `reference`.
+
+    What could not be measured (NaN) becomes the reference's median; values beyond ten ranges are cut there.
+    """
+    low, middle, high = np.nanquantile(reference, [0.25, 0.5, 0.75], axis=0)
+    scale = np.where(high > low, high - low, np.nanstd(reference, axis=0))
+    scaled = [(np.where(np.isfinite(f), f, middle) - middle) / np.maximum(scale, 1e-12) for f in features]
+    return [np.nan_to_num(f).clip(-10, 10) for f in scaled]
+
+
+def _within(kernel: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Mean kernel of two different rows of each set: members float [k, n] of 0 and 1 -> [k]."""
+    count = members.sum(axis=1)
+    total = ((members @ kernel) * members).sum(axis=1) - members @ np.diag(kernel)
+    return total / (count * (count - 1))
 
 
 def _checked(features: np.ndarray) -> np.ndarray:

@@ -39,6 +39,18 @@ class VerificationEmbedding:
         self.network.eval()
         return self
 
+    def state(self) -> dict[str, np.ndarray]:
+        """The trained weights by name."""
+        return {name: tensor.cpu().numpy() for name, tensor in self.network.state_dict().items()}
+
+    def restore(self, state: dict[str, np.ndarray], shape: tuple[int, int, int]) -> VerificationEmbedding:
+        """Trained as `state` was, for images of `shape` (C, H, W)."""
+        probe = shrink(np.zeros((1, *shape), np.float32), self.size)
+        self.network = Trunk(probe.shape[1:]).to(self.device)
+        self.network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in state.items()})
+        self.network.eval()
+        return self
+
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """float64 [N, 128], rows of norm 1."""
         vectors = encode_batches(self.network, shrink(images, self.size), self.device)

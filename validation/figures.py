@@ -15,11 +15,13 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from sklearn.metrics import roc_curve
 
 from mdgen.data.dataset import SpectrogramSet
-from validation.recognition import Recognition
 from validation.neighbours import Neighbours
+from validation.page import PIXELS_PER_INCH, SHARPNESS
+from validation.recognition import Recognition
 from validation.verification import VerificationResult
 
 REAL, SYNTHETIC = "#1b6ca8", "#d1495b"
@@ -29,39 +31,41 @@ sns.set_theme(style="whitegrid", context="notebook", rc={"figure.dpi": 110, "axe
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write as PNG and close."""
-    figure.savefig(path, bbox_inches="tight")
+    """Write as PNG, as fine as the page wants it, and close."""
+    figure.savefig(path, dpi=PIXELS_PER_INCH * SHARPNESS, bbox_inches="tight")
     plt.close(figure)
     return path
 
 
-def gallery(
-    test: SpectrogramSet, synthetic: SpectrogramSet, train: SpectrogramSet, near: Neighbours, users: Sequence[str]
-) -> Figure:
-    """One row per user: real | synthetic (of median closeness to the training set) | its closest training image."""
-    figure, axes = plt.subplots(len(users), 3, figsize=(6.6, 2.15 * len(users)), squeeze=False)
-    for row, user in zip(axes, users, strict=True):
-        mine = np.flatnonzero(synthetic.table["user"] == user)
-        chosen = mine[np.argsort(near.similarity[mine])[len(mine) // 2]]
-        real = test.images[np.flatnonzero(test.table["user"] == user)[0]]
-        _show(row[0], real, "real, held out")
-        _show(row[1], synthetic.images[chosen], "synthetic")
-        _show_neighbour(row[2], train, near, chosen)
-        row[0].set_ylabel(label(user))
-    figure.tight_layout(h_pad=0.6)
-    return figure
+def gallery(real: SpectrogramSet, synthetic: SpectrogramSet, train: SpectrogramSet, near: Neighbours) -> Figure:
+    """One user's first real image | the synthetic one of median closeness to the training set | its closest there.
 
-
-def closest_pairs(synthetic: SpectrogramSet, train: SpectrogramSet, near: Neighbours, pairs: int = 5) -> Figure:
-    """The synthetic images most like a training image, above that image."""
-    order = np.argsort(-np.nan_to_num(near.similarity, nan=-2))[:pairs]
-    figure, axes = plt.subplots(2, len(order), figsize=(1.9 * len(order), 4.2), squeeze=False)
-    for column, row in enumerate(order):
-        _show(axes[0, column], synthetic.images[row], label(synthetic.table["user"].iloc[row]))
-        _show_neighbour(axes[1, column], train, near, row)
-    axes[0, 0].set_ylabel("synthetic")
-    axes[1, 0].set_ylabel("training")
-    figure.tight_layout()
+    All in one scale of brightness, in dB, and on axes in m/s and s where the sets know theirs. near: the closest row
+    of `train` for each row of `synthetic`.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(5.4, 2.1), sharex=True, sharey=True, layout="constrained")
+    known = {**synthetic.axes(), **real.axes()}
+    extent = _extent(known)
+    chosen = int(np.argsort(near.similarity)[len(near.similarity) // 2])
+    shown = _show(axes[0], real.images[0], "real, held out", extent)
+    _show(axes[1], synthetic.images[chosen], "synthetic", extent)
+    if near.index[chosen] < 0:
+        axes[2].axis("off")
+    else:
+        title = f"closest training, r {near.similarity[chosen]:.2f}"
+        _show(axes[2], train.images[near.index[chosen]], title, extent)
+    if extent:
+        axes[0].set_ylabel("velocity (m/s)", fontsize=8)
+        axes[1].set_xlabel("time (s)", fontsize=8)
+    if real.images.shape[1] == 1:
+        bar = figure.colorbar(shown, ax=axes, aspect=30, pad=0.02, ticks=(-1, 0, 1))
+        low, high = known.get("db_min"), known.get("db_max")
+        if low is not None and high is not None:
+            bar.ax.set_yticklabels([f"{level:.0f} dB" for level in (low, (low + high) / 2, high)])
+        else:
+            bar.ax.set_yticklabels(["floor", "", "peak"])
+        bar.ax.tick_params(labelsize=7, length=0)
+        bar.outline.set_visible(False)
     return figure
 
 
@@ -134,60 +138,30 @@ def verification(result: VerificationResult) -> Figure:
     return figure
 
 
-def kernel_distances(metrics: pd.DataFrame) -> Figure:
-    """Kernel distance per encoder: to synthetic, to other real data, and the range between random real halves."""
-    rows = metrics[(metrics["metric"] == "kid") & (metrics["scope"] == "all") & metrics["value"].notna()]
-    encoders = list(dict.fromkeys(rows["encoder"]))
-    figure, axes = plt.subplots(1, len(encoders), figsize=(2.9 * len(encoders), 3.2), squeeze=False)
-    names = {"synthetic": ("synthetic", SYNTHETIC), "train": ("real, train", REAL), "test": ("real halves", GRAY)}
-    for axis, encoder in zip(axes[0], encoders, strict=True):
-        mine = rows[rows["encoder"] == encoder].set_index("set_b")
-        for place, (key, (_, colour)) in enumerate(names.items()):
-            row = mine.loc[key]
-            error = np.abs([[row["value"] - row["ci_low"]], [row["ci_high"] - row["value"]]])
-            axis.errorbar([place], [row["value"]], yerr=error, fmt="o", color=colour, capsize=3)
-        axis.axhline(0, color=GRAY, linewidth=0.8)
-        axis.set(title=encoder, xlim=(-0.5, 2.5), xticks=range(3))
-        axis.set_xticklabels([n for n, _ in names.values()], rotation=25, ha="right")
-    axes[0, 0].set_ylabel("KID to held-out real")
-    figure.tight_layout()
-    return figure
-
-
-def cross_distances(cross: pd.DataFrame) -> Figure:
-    """Kernel distance of every synthetic user to every real user; each row should be darkest on the diagonal."""
-    side = 2.2 + 0.32 * len(cross)
-    figure, axis = plt.subplots(figsize=(side + 0.8, side))
-    named = cross.rename(index=label, columns=label)
-    sns.heatmap(named, ax=axis, cmap="mako", square=True, xticklabels=True, yticklabels=True, cbar_kws={"label": "KID"})
-    axis.set(xlabel="real user", ylabel="synthetic user")
-    return figure
-
-
-def similarities(synthetic: np.ndarray, held_out: np.ndarray, limit: float) -> Figure:
-    """How close synthetic and held-out real images come to the training set."""
-    figure, axis = plt.subplots(figsize=(6, 3.2))
-    bins = np.linspace(np.nanmin(np.r_[synthetic, held_out]), 1, 41)
-    for values, colour, name in ((held_out, REAL, "real, held out"), (synthetic, SYNTHETIC, "synthetic")):
-        axis.hist(values[np.isfinite(values)], bins=bins, density=True, alpha=0.55, color=colour, label=name)
-    axis.axvline(limit, color=GRAY, linestyle="--", linewidth=1, label="near copy")
-    axis.set(xlabel="correlation with the closest training image of the same user", yticks=[])
-    axis.legend(frameon=False, fontsize=9)
-    return figure
-
-
 def label(text: str) -> str:
-    """A user name as plain text: no mathematics, not endless."""
-    text = text if len(text) <= 16 else text[:15] + "…"
+    """A user name as plain text for a figure: no mathematics, no control characters, at most 16 characters."""
+    text = "".join(character if character.isprintable() else "�" for character in text)
+    text = text if len(text) <= 16 else f"{text[:8]}…{text[-7:]}"
     return text.replace("$", r"\$")
 
 
-def _show(axis: Axes, image: np.ndarray, title: str) -> None:
+def _extent(axes: dict[str, float]) -> tuple[float, float, float, float] | None:
+    """Left, right, bottom and top of a spectrogram in s and m/s, None where an axis is unknown."""
+    duration, bottom, top = (axes.get(name) for name in ("duration_s", "velocity_min_mps", "velocity_max_mps"))
+    return None if duration is None or bottom is None or top is None else (0.0, duration, bottom, top)
+
+
+def _show(
+    axis: Axes, image: np.ndarray, title: str, extent: tuple[float, float, float, float] | None = None
+) -> AxesImage:
     picture = image[0] if image.shape[0] == 1 else (image.transpose(1, 2, 0) + 1) / 2
-    axis.imshow(picture, vmin=-1, vmax=1, cmap="turbo", aspect="auto", interpolation="nearest")
+    shown = axis.imshow(picture, vmin=-1, vmax=1, cmap="turbo", aspect="auto", interpolation="nearest", extent=extent)
     axis.set_title(title, fontsize=9)
-    axis.set(xticks=[], yticks=[])
+    if extent is None:
+        axis.set(xticks=[], yticks=[])
+    axis.tick_params(labelsize=7, length=2, pad=2)
     axis.grid(False)
+    return shown
 
 
 def _show_neighbour(axis: Axes, train: SpectrogramSet, near: Neighbours, row: int) -> None:

@@ -13,6 +13,8 @@ CADENCES = 12
 SPECTRUM_BINS = 12
 QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 CHUNK = 128
+AT_FLOOR = 0.02  #: above the lowest level
+ENOUGH_LEVELS = 64  #: more tell 8-bit storage from 16-bit, not a genuine picture from an altered one
 
 
 def fingerprint(images: np.ndarray) -> np.ndarray:
@@ -87,28 +89,29 @@ def levels(pixels: np.ndarray) -> np.ndarray:
     """Quantiles, share at the lowest level, number of levels, and spread."""
     flat = np.sort(pixels.reshape(len(pixels), -1), axis=1)
     places = (np.array(QUANTILES) * (flat.shape[1] - 1)).astype(int)
-    lowest = (flat < flat[:, :1] + 1e-3).mean(axis=1)
+    lowest = (flat < flat[:, :1] + AT_FLOOR).mean(axis=1)
     different = (np.diff(flat, axis=1) > 1e-4).sum(axis=1)
-    return np.column_stack([flat[:, places], lowest, np.log1p(different), flat.std(axis=1)])
+    return np.column_stack([flat[:, places], lowest, np.log1p(np.minimum(different, ENOUGH_LEVELS)), flat.std(axis=1)])
 
 
 def seams(pixels: np.ndarray) -> np.ndarray:
-    """Steps between neighbouring columns, and rows: the greatest, the least, at the edges, in the middle, at the seams of
-    8 x 8 blocks, and two apart, each over the mean."""
-    found = []
-    for axis in (2, 1):
-        other = 3 - axis
-        step = np.abs(np.diff(pixels, axis=axis)).mean(axis=other)
-        apart = np.abs(np.take(pixels, range(2, pixels.shape[axis]), axis) - np.take(pixels, range(pixels.shape[axis] - 2), axis))
-        mean = step.mean(axis=1) + 1e-3
-        size = step.shape[1]
-        blocks = step[:, 7::8].mean(axis=1)
-        found += [step.max(axis=1), step.min(axis=1), step[:, 0], step[:, -1], step[:, size // 2], blocks, apart.mean(axis=(1, 2))]
-        found[-7:] = [np.log(value / mean + 1e-2) for value in found[-7:]]
+    """Log steps between neighbouring columns, and rows, over their mean: the greatest, the least, the first, the last,
+    the middle one, those at seams of 8 x 8 blocks, and steps over two; then jumps and bends of the mean velocity."""
     track = mean_velocity(pixels)
-    step = np.abs(np.diff(track, axis=1))
-    bend = np.abs(np.diff(track, 2, axis=1))
-    return np.column_stack([*found, step.max(axis=1), step.mean(axis=1), bend.max(axis=1), bend.mean(axis=1)])
+    jump, bend = np.abs(np.diff(track, axis=1)), np.abs(np.diff(track, 2, axis=1))
+    moves = np.column_stack([jump.max(axis=1), jump.mean(axis=1), bend.max(axis=1), bend.mean(axis=1)])
+    return np.concatenate([_steps(pixels.transpose(0, 2, 1)), _steps(pixels), moves], axis=1)
+
+
+def _steps(pixels: np.ndarray) -> np.ndarray:
+    """`seams` between the rows of [N, H, W]: [N, 7]."""
+    step = np.abs(np.diff(pixels, axis=1)).mean(axis=2)
+    over_two = np.abs(pixels[:, 2:] - pixels[:, :-2]).mean(axis=(1, 2))
+    kinds = (
+        step.max(axis=1), step.min(axis=1), step[:, 0], step[:, -1], step[:, step.shape[1] // 2],
+        step[:, 7::8].mean(axis=1), over_two,
+    )  # fmt: skip
+    return np.log(np.column_stack(kinds) / (step.mean(axis=1, keepdims=True) + 1e-3) + 1e-2)
 
 
 def mean_velocity(pixels: np.ndarray) -> np.ndarray:

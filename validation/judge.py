@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -44,6 +44,18 @@ class Judge(BaseEstimator, ClassifierMixin):
         images = shrink(X, self.size)
         with seeded_thread(self.seed):
             self.net_ = self._network(len(X), images.shape[1:]).fit(images, codes.astype(np.int64))
+        return self
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The weights of a trained judge by name, for `restore`."""
+        return {name: value.cpu().numpy() for name, value in self.net_.module_.state_dict().items()}
+
+    def restore(self, state: Mapping[str, np.ndarray], X: np.ndarray, y: np.ndarray) -> Judge:
+        """The judge that `fit(X, y)` gave, from its `state`; raises `RuntimeError` where the two do not fit."""
+        self.classes_ = np.unique(np.asarray(y))
+        with seeded_thread(self.seed):
+            self.net_ = self._network(len(X), shrink(X[:1], self.size).shape[1:]).initialize()
+        self.net_.module_.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
@@ -96,15 +108,6 @@ def encode_batches(
             for i in range(0, len(images), batch_size)
         ]
     return np.concatenate(parts)
-
-
-def train_judges(
-    data: SpectrogramSet, seeds: list[int], steps: int = 200, batch_size: int = 32, size: int = 64, device: str = "auto"
-) -> list[Judge]:
-    """One judge per seed, each trained on all of `data`."""
-    return [
-        Judge(seed, steps, batch_size, size, device).fit(data.images, data.table["user"].to_numpy()) for seed in seeds
-    ]
 
 
 def identity_retention(

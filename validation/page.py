@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,12 +18,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup, escape
 from PIL import Image
 
-#: Pixels of a saved figure for each CSS pixel on the page, so that text stays sharp on fine screens and on paper.
-SHARPNESS = 2
-TITLES = {"fid": "FID (Inception)", "tstr": "Train on synthetic, test on real"}
-MARKS = ("floor", "ceiling", "threshold", "value")
+#: A figure's inch on the page, in CSS pixels, and how many pixels of the PNG make one of those: sharp on fine screens.
+PIXELS_PER_INCH, SHARPNESS = 80, 2
+TITLES = {"fid": "FID (Inception)", "tstr": "TSTR (train on synthetic, test on real)"}
+ACRONYMS = ("auc", "ci", "db", "eer", "fid", "kid", "roc", "snr", "trtr", "tstr")
+UNITS = {"mps": "(m/s)", "hz": "(Hz)", "db": "(dB)"}
 
 
 @dataclass(frozen=True)
@@ -53,40 +56,52 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(cell=cell, sort_key=sort_key, title=title, words=words, csp_hash=csp_hash)
-    environment.filters.update(scale=scale, listed=listed, sentence=sentence)
+    environment.filters.update(cell=cell, sort_key=sort_key, words=words, csp_hash=csp_hash)
+    environment.filters.update(scale=scale, listed=listed, sentence=sentence, prose=prose)
     environment.tests["numeric"] = pd.api.types.is_numeric_dtype
     return environment.get_template(template).render(**values)
 
 
 def cell(value: Any, digits: int = 3) -> str:
     """A value for people: "–" where there is none, no more digits than help, thousands apart."""
-    if value is None or value is pd.NA or (isinstance(value, float) and not np.isfinite(value)):
+    if missing(value):
         return "–"
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
-    if isinstance(value, int | np.integer) or (isinstance(value, float) and value.is_integer() and abs(value) >= 10):
-        return f"{value:,.0f}"
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
     if isinstance(value, float | np.floating):
-        tiny = value != 0 and abs(value) < 10**-digits
+        tiny = 1e-9 < abs(value) < 10**-digits
         return f"{value:.2g}" if tiny else f"{value:,.{digits if abs(value) < 100 else 1}f}"
     return str(value)
 
 
 def sort_key(value: Any) -> str:
     """What a table sorts by: all digits of a number, "" where there is none, else the text."""
-    missing = value is None or value is pd.NA or (isinstance(value, float) and not np.isfinite(value))
-    return "" if missing else str(float(value)) if isinstance(value, int | float | np.number) else str(value)
+    if missing(value):
+        return ""
+    return str(float(value)) if isinstance(value, int | float | np.number | np.bool_) else str(value)
 
 
-def title(gate: str) -> str:
-    """A gate's name for people."""
-    return TITLES.get(gate, words(gate))
+def missing(value: Any) -> bool:
+    """Whether a cell holds nothing: None, NA, or a number that is not finite."""
+    return value is None or value is pd.NA or (isinstance(value, float | np.floating) and not np.isfinite(value))
+
+
+def gate_name(name: str) -> str:
+    """A gate's name inside a sentence: "user_accuracy" -> "user accuracy", "tstr" -> "TSTR"."""
+    return " ".join(part.upper() if part in ACRONYMS else part for part in name.split("_"))
+
+
+def gate_names(names: str) -> str:
+    """Comma-separated names of gates, for people."""
+    return ", ".join(gate_name(name) for name in names.split(", "))
 
 
 def words(name: str) -> str:
-    """A column's or gate's name as words, with a capital."""
-    text = str(name).replace("_", " ").strip()
+    """The name of a gate or a column as a heading: "eer" -> "EER", "speed_mps" -> "Speed (m/s)"."""
+    stem, _, last = str(name).rpartition("_")
+    text = f"{gate_name(stem)} {UNITS[last]}" if stem and last in UNITS else TITLES.get(name, gate_name(str(name)))
     return text[:1].upper() + text[1:]
 
 
@@ -94,6 +109,11 @@ def sentence(text: str) -> str:
     """`text` with a capital and a full stop, "" if empty."""
     text = text.strip()
     return text and text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+
+
+def prose(text: str) -> Markup:
+    """Escaped text in which `backticks` mark code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:
@@ -105,8 +125,8 @@ def listed(names: Sequence[str], most: int = 12) -> str:
 
 def scale(gate: Mapping[str, Any]) -> dict[str, float]:
     """Where the numbers of a gate lie between the smallest and the largest of them, in percent; {} without a value."""
-    known = {key: gate.get(key) for key in (*MARKS, "ci_low", "ci_high")}
-    numbers = {key: float(number) for key, number in known.items() if number is not None}
+    keys = ("value", "ci_low", "ci_high", "threshold", "ceiling", "floor")
+    numbers = {key: float(gate[key]) for key in keys if gate.get(key) is not None}
     low, high = min(numbers.values(), default=0.0), max(numbers.values(), default=0.0)
     if "value" not in numbers or low == high:
         return {}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from mdgen.data.dataset import SpectrogramSet
 from validation.findings import Finding
 from validation.neighbours import nearest_same_user
-from validation.page import Picture, flat, listed, render, title
+from validation.page import Picture, flat, gate_name, gate_names, listed, render
 from validation.results import ADVISORY, DECISIVE, FAIL, INCONCLUSIVE, PASS, UNAVAILABLE, metrics_table
 from validation.rules import Rule
 from validation.sets import Sets
@@ -71,13 +71,15 @@ def write_report(
 ) -> None:
     """Draw every picture once into `folder`/figures and write `folder`/report.html, which holds them all.
 
-    summary: `Summary.as_dict`. users: one row per user with the columns user, status ("ok" or "fail"), fails (names of
-    gates) and numbers. metrics: everything measured, of which the page shows each finding's own rows. The page makes
-    no request, runs no script but its own, and treats every name and note as text.
+    summary: `Summary.as_dict`. users: one row per user, failing ones first, with the columns user, status ("ok" or
+    "fail"), fails (names of gates) and numbers. metrics: everything measured; the page shows each finding its own. The
+    page makes no request, runs no script but its own, and treats every name and note as text.
     """
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
-    ordered = failing_first(users)
+    shown = _without_empty_columns(users.assign(fails=users["fails"].map(gate_names)))
+    long = {key: tree for key, tree in summary["provenance"].items() if key in ("settings", "limits")}
+    brief = {key: tree for key, tree in summary["provenance"].items() if key not in long}
     page = render(
         "report.html.j2",
         verdict=summary["verdict"],
@@ -85,12 +87,14 @@ def write_report(
         gates=dict(sorted(summary["gates"].items(), key=lambda item: URGENCY.index(item[1]["status"]))),
         rules=rules,
         warnings=all_warnings(summary, findings),
-        gallery=draw_gallery(figures, sets, ordered, settings),
-        users=ordered,
+        gallery=draw_gallery(figures, sets, users, settings),
+        users=shown,
+        groups=column_groups(shown, findings),
         failing=failing_users(users),
         sections=draw_sections(figures, findings),
-        silences=silences(summary["gates"]),
-        provenance=flat(summary["provenance"]),
+        open_questions=open_questions(summary["gates"]),
+        provenance=flat(brief),
+        settings=flat(long),
         measurements=len(metrics),
         sets=sets,
     )
@@ -101,14 +105,15 @@ def verdict_sentence(summary: Mapping[str, Any], users: pd.DataFrame) -> str:
     """The verdict in one sentence that names the gates, and the users, it rests on."""
     status = {name: gate["status"] for name, gate in summary["gates"].items()}
     if summary["verdict"] == PASS:
-        return "Usable, as far as these tests can tell: the decisive gates passed and none failed."
+        return "As far as these tests can tell: the decisive gates passed and none failed."
     if summary["verdict"] == FAIL:
-        failed = listed([title(name) for name, found in status.items() if found == FAIL])
+        failed = listed([gate_name(name) for name, found in status.items() if found == FAIL])
         who = failing_users(users)
         named = f", for {len(who)} of {len(users)} users by name ({listed(who, 5)})" if who else ""
-        return f"Not usable as it is: failed at {failed}{named}."
-    waiting = [n for n, found in status.items() if found == INCONCLUSIVE or (n in DECISIVE and found != PASS)]
-    return f"Not decided: nothing failed, but the evidence does not suffice for {listed([title(n) for n in waiting])}."
+        return f"They fail {failed}{named}."
+    asked = dict.fromkeys([*status, *DECISIVE])
+    waiting = [n for n in asked if status.get(n) == INCONCLUSIVE or (n in DECISIVE and status.get(n) != PASS)]
+    return f"Nothing failed, but the evidence does not suffice for {listed([gate_name(name) for name in waiting])}."
 
 
 def all_warnings(summary: Mapping[str, Any], findings: Iterable[Finding]) -> list[str]:
@@ -117,17 +122,19 @@ def all_warnings(summary: Mapping[str, Any], findings: Iterable[Finding]) -> lis
     return list(dict.fromkeys(given))
 
 
-def failing_first(users: pd.DataFrame) -> pd.DataFrame:
-    """The table with failing users on top, otherwise in its order."""
-    return users.sort_values("status", key=lambda status: status != FAIL, kind="stable").reset_index(drop=True)
-
-
 def failing_users(users: pd.DataFrame) -> list[str]:
     """Names of the users with status "fail", in the order of the table."""
-    return users.loc[users["status"] == FAIL, "user"].astype(str).tolist()
+    return [str(user) for user in users["user"][users["status"] == FAIL]]
 
 
-def silences(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def column_groups(users: pd.DataFrame, findings: Iterable[Finding]) -> list[tuple[str, int]]:
+    """Which finding each run of columns comes from, from the left: title ("" for none) and number of columns."""
+    owner = {str(column): finding.title for finding in findings for column in finding.per_user.columns}
+    runs = groupby(owner.get(str(column), "") for column in users.columns)
+    return [(title, len(list(run))) for title, run in runs]
+
+
+def open_questions(gates: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What the report does not say: open questions of the gates that are missing or unavailable, and those of all."""
     measured = {name for name, gate in gates.items() if gate["status"] != UNAVAILABLE}
     return [text for name, text in OPEN_WITHOUT.items() if name not in measured] + list(ALWAYS_OPEN)
@@ -177,4 +184,4 @@ def _of_user(data: SpectrogramSet, user: str) -> SpectrogramSet:
 
 
 def _without_empty_columns(table: pd.DataFrame) -> pd.DataFrame:
-    return table.loc[:, [column for column in table if (table[column].notna() & (table[column] != "")).any()]]
+    return table.loc[:, (table.notna() & (table.astype(object) != "")).any()]

@@ -119,7 +119,7 @@ def per_user_table(sets: Sets, findings: list[Finding]) -> pd.DataFrame:
     table = pd.DataFrame({"fails": fails}).rename_axis("user")
     table.insert(0, "status", np.where(table["fails"] == "", "ok", "fail"))
     columns = [f.per_user for f in findings if not f.per_user.empty]
-    return table.join(columns).sort_values("status", kind="stable").reset_index() if columns else table.reset_index()
+    return table.join(columns).sort_values("status", kind="stable").reset_index()
 
 
 def all_metrics(findings: list[Finding], summary: Summary) -> list[Metric]:

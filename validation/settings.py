@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ENCODERS = ("judge", "efficientnet_lite0", "pixels_pca64")
+ENCODERS = ("judge", "efficientnet_lite0", "pixels_pca64", "gait_profile", "pca_residual", "pixel_levels")
 
 
 class ValidationSettings(BaseModel):
@@ -40,8 +40,13 @@ class ValidationSettings(BaseModel):
     max_shift: int = Field(default=12, ge=0, description="columns by which a neighbour may be shifted in time")
     bootstrap_draws: int = Field(default=200, ge=20)
     null_draws: int = Field(default=50, ge=10, description="random halves for the real-versus-real distribution")
+    learning_draws: int = Field(default=5, ge=2, description="random draws of few windows in the learning curves")
+    learning_budgets: tuple[int, ...] = Field(
+        default=(5, 10, 20, 50), description="real windows per user in the learning curves; all of them come last"
+    )
     gallery_users: int = Field(default=6, ge=1)
 
+    cache: Path | None = Field(default=None, description="folder for features and trained judges; none by default")
     inception_weights: Path | None = None
     allow_download: bool = False
     max_inception_images: int = Field(default=4096, ge=2)
@@ -56,6 +61,7 @@ class ValidationSettings(BaseModel):
                 "max_encoded_images": min(self.max_encoded_images, 128),
                 "bootstrap_draws": min(self.bootstrap_draws, 100),
                 "null_draws": min(self.null_draws, 20),
+                "learning_draws": min(self.learning_draws, 3),
                 "max_inception_images": min(self.max_inception_images, 256),
             }
         )

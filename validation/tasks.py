@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,8 @@ def compare(reports: Sequence[Path], out: Path) -> int:
     return 0
 
 
-def read_limits(file: Path | None) -> Mapping[str, Mapping[str, float]]:
-    """{gate: {limit: number}} of a YAML file; empty for None. Raises `MdgenError`; the names are checked later."""
-    if file is None:
-        return {}
+def read_limits(file: Path) -> Mapping[str, Mapping[str, float]]:
+    """{gate: {limit: number}} of a YAML file. Raises `MdgenError`; the names are checked later."""
     try:
         limits = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -68,6 +67,11 @@ def read_limits(file: Path | None) -> Mapping[str, Mapping[str, float]]:
     if not isinstance(limits, dict) or not all(isinstance(value, dict) for value in limits.values()):
         raise MdgenError(f"{file}: must hold gates with limits, e.g. user_accuracy: {{threshold: 0.7}}")
     return limits
+
+
+def default_cache() -> Path:
+    """Where judges and features are kept between runs: $XDG_CACHE_HOME/mdgen, usually ~/.cache/mdgen."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mdgen"
 
 
 def print_verdict(report: Path) -> int:

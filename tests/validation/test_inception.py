@@ -1,0 +1,85 @@
+"""Inception metrics: gates that know when they mean nothing, and a head that is only a matrix."""
+
+import numpy as np
+import pytest
+import torch
+
+from validation.context import Context
+from validation.inception import (
+    InceptionEncoder,
+    InceptionResult,
+    assess_inception,
+    class_weights,
+    fid_gate,
+    inception_score_gate,
+)
+from validation.results import FAIL, INCONCLUSIVE, PASS, UNAVAILABLE
+from validation.rules import shipped_rules
+from validation.sets import prepare_sets
+from validation.settings import ValidationSettings
+
+RULES = shipped_rules()
+
+
+def found(fid=30.0, fid_real=10.0, score=3.0, score_real=3.0, n=4096) -> InceptionResult:
+    return InceptionResult(fid, fid_real, score, score_real, n)
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [
+        (found(), PASS),
+        (found(fid=60), FAIL),
+        (found(n=500), INCONCLUSIVE),
+        (found(fid=60, n=500), INCONCLUSIVE),
+        (found(fid=60, fid_real=55), INCONCLUSIVE),
+    ],
+)
+def test_the_fid_decides_only_with_enough_images_and_a_real_ceiling_below_it(result, status):
+    gate = fid_gate(result, RULES["fid"])
+    assert gate.status == status
+    assert gate.ceiling == result.fid_real
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [(found(), PASS), (found(score=1.5), FAIL), (found(score=1.5, score_real=1.8), INCONCLUSIVE)],
+)
+def test_the_inception_score_fails_nobody_whom_real_data_do_not_pass(result, status):
+    assert inception_score_gate(result, RULES["inception_score"]).status == status
+
+
+def test_without_weights_both_gates_are_unavailable_and_say_what_to_do(data, tmp_path):
+    settings = ValidationSettings(inception_weights=tmp_path / "none.pth")
+    gates = assess_inception(Context(prepare_sets(data, data.role("train")), settings)).gates
+    assert [(g.name, g.status) for g in gates] == [("fid", UNAVAILABLE), ("inception_score", UNAVAILABLE)]
+    assert all("put weights-inception" in g.note for g in gates)
+
+
+@pytest.fixture
+def random_weights(tmp_path):
+    """A file of the FID network's shape with random numbers."""
+    module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    network = module.FeatureExtractorInceptionV3.__new__(module.FeatureExtractorInceptionV3)
+
+    def stop(*_, **__):
+        raise KeyError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "load_state_dict_from_url", stop)
+        with pytest.raises(KeyError):
+            network.__init__("random", ["2048"])
+    torch.save(network.state_dict(), tmp_path / "random.pth")
+    return tmp_path / "random.pth"
+
+
+@pytest.mark.slow
+def test_the_whole_block_runs_and_logits_follow_from_pooled_features(data, random_weights):
+    some = data.select(np.arange(0, len(data), 3))
+    features = InceptionEncoder(random_weights, "cpu")(some.images[:4])
+    np.testing.assert_allclose(features.pool @ class_weights(random_weights).T, features.logits, rtol=1e-3, atol=1e-4)
+    settings = ValidationSettings(inception_weights=random_weights, max_inception_images=4, device="cpu")
+    finding = assess_inception(Context(prepare_sets(some, some.role("train")), settings))
+    assert [g.n for g in finding.gates] == [4, 4]
+    assert finding.gates[0].status == INCONCLUSIVE
+    assert len(finding.metrics) == 4

@@ -1,0 +1,49 @@
+"""Intervals for means over users, whose windows stand or fall together with their recording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __add__(self, offset: float) -> Interval:
+        return Interval(self.value + offset, self.low + offset, self.high + offset)
+
+
+def macro_intervals(
+    scores: np.ndarray, users: np.ndarray, groups: np.ndarray, rng: np.random.Generator, draws: int = 200
+) -> tuple[Interval, Interval]:
+    """Mean over users of the mean over their windows, with two hierarchical bootstraps (Davison and Hinkley 1997, 3.8).
+
+    scores: [seeds, N], or differences of two such arrays for a paired comparison. users, groups: [N]; windows of one
+    group (recording) are drawn together. First with the groups of each user and the seeds drawn with replacement: what
+    is known about these users and these training sets. Then with the users drawn too: what would hold had other days
+    of theirs, or other users, been trained on.
+    """
+    scores = np.asarray(scores, float)
+    names = np.unique(users)
+    seeds = rng.integers(len(scores), size=(draws, len(scores)))
+    drawn, means = np.empty((draws, len(names))), np.empty(len(names))
+    for k, name in enumerate(names):
+        own = users == name
+        means[k] = scores[:, own].mean()
+        code = np.unique(groups[own], return_inverse=True)[1]
+        sizes = np.bincount(code)
+        sums = np.array([np.bincount(code, row) for row in scores[:, own]])  # (seeds, groups)
+        picked = rng.integers(len(sizes), size=(draws, len(sizes)))
+        total = sums[seeds[:, :, None], picked[:, None, :]].sum(axis=(1, 2))
+        drawn[:, k] = total / (len(scores) * sizes[picked].sum(axis=1))
+    weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws) / len(names)
+    value = float(means.mean())
+    bounds = [np.quantile(mean, [0.025, 0.975]) for mean in (drawn.mean(axis=1), (drawn * weights).sum(axis=1))]
+    here, elsewhere = (Interval(value, float(low), float(high)) for low, high in bounds)
+    return here, elsewhere
