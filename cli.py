@@ -12,11 +12,13 @@ import typer
 
 from mdgen import __version__
 from mdgen.errors import MachineError, MdgenError
+from mdgen.progress import mute_other_processes
 
 if TYPE_CHECKING:
     from mdgen.config import Recipe
     from mdgen.data.dataset import SpectrogramSet
     from mdgen.progress import Progress
+    from mdgen.training.schedule import Budget
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,6 +37,13 @@ ConfigOption = Annotated[
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. autoencoder.training.steps=200.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Everything random follows from it.")]
+MinutesOption = Annotated[
+    float | None,
+    typer.Option("--max-minutes", help="Fit the schedule to this time; stop with a checkpoint."),
+]
+FromOption = Annotated[
+    Path | None, typer.Option("--from", help="Go on from this run, which is only read; --run is the new one.")
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the resolved plan and stop.")]
 
 
@@ -43,6 +52,7 @@ def _command(function: Callable[..., int | None]) -> Callable[..., None]:
 
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
+        mute_other_processes()
         try:
             code = function(*args, **kwargs)
         except MdgenError as error:
@@ -157,6 +167,8 @@ def train_vae(
     overrides: SetOption = None,
     device: DeviceOption = "auto",
     judge: Annotated[bool, typer.Option(help="Ask a judge how much identity reconstructions keep.")] = True,
+    max_minutes: MinutesOption = None,
+    source: FromOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
     """Stage 1: train the autoencoder and check what it keeps. The same command again goes on where it stopped.
@@ -165,13 +177,18 @@ def train_vae(
     """
     from mdgen.config import load_recipe
     from mdgen.data.dataset import read_dataset
+    from mdgen.run import Run
+    from mdgen.training.schedule import Budget
 
-    recipe = load_recipe(config, overrides or ())
+    budget = Budget.of(max_minutes)
+    recipe = Run(source).recipe(overrides or ()) if source and not config else load_recipe(config, overrides or ())
     _judge_settings(recipe)
     spectrograms = read_dataset(data)
     if dry_run:
         return _print_plan(recipe, spectrograms)
-    _train_vae(spectrograms, run, recipe, device, judge, _progress())
+    if source:
+        Run(run).continue_from(source)
+    _train_vae(spectrograms, run, recipe, device, judge, _progress(), budget)
 
 
 @app.command("train-ldm")
@@ -182,6 +199,8 @@ def train_ldm(
     config: ConfigOption = None,
     overrides: SetOption = None,
     device: DeviceOption = "auto",
+    max_minutes: MinutesOption = None,
+    source: FromOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
     """Stage 2: train the user-conditioned denoiser on the run's latents. Without --config, the run's own recipe.
@@ -192,12 +211,16 @@ def train_ldm(
     from mdgen.data.dataset import read_dataset
     from mdgen.run import Run
     from mdgen.training.denoiser import train_denoiser
+    from mdgen.training.schedule import Budget
 
-    recipe = load_recipe(config, overrides or ()) if config else Run(run).recipe(overrides or ())
+    budget = Budget.of(max_minutes)
+    recipe = load_recipe(config, overrides or ()) if config else Run(source or run).recipe(overrides or ())
     spectrograms = read_dataset(data)
     if dry_run:
         return _print_plan(recipe, spectrograms)
-    train_denoiser(spectrograms, Run(run), recipe, device=device, progress=_progress())
+    if source:
+        Run(run).continue_from(source)
+    train_denoiser(spectrograms, Run(run), recipe, device=device, progress=_progress(), budget=budget)
     print(f"model in {run}; sample it with: mdgen generate --run {run} --out synthetic")
 
 
@@ -331,7 +354,22 @@ def quickstart(
     return tasks.validate(real, read_dataset(synthetic), report, settings, progress.say, {"command": sys.argv[1:]})
 
 
-def _train_vae(data: SpectrogramSet, run: Path, recipe: Recipe, device: str, judged: bool, progress: Progress) -> None:
+@app.command()
+@_command
+def doctor() -> None:
+    """Print versions, machine and devices: what to paste into a question.
+
+    Example: mdgen doctor
+    """
+    from mdgen.doctor import report_lines
+
+    print("\n".join(report_lines()))
+
+
+def _train_vae(
+    data: SpectrogramSet, run: Path, recipe: Recipe, device: str, judged: bool, progress: Progress,
+    budget: Budget | None = None,
+) -> None:  # fmt: skip
     from mdgen.run import Run
     from mdgen.training.autoencoder import train_autoencoder
 
@@ -341,7 +379,9 @@ def _train_vae(data: SpectrogramSet, run: Path, recipe: Recipe, device: str, jud
         from validation.judge import identity_retention
 
         opinion = partial(identity_retention, judge_data=judges, seed=recipe.seed)
-    check = train_autoencoder(data, Run(run), recipe, device=device, progress=progress, identity_retention=opinion)
+    check = train_autoencoder(
+        data, Run(run), recipe, device=device, progress=progress, budget=budget, identity_retention=opinion
+    )
     print(f"autoencoder in {run}, checked on {check.images} held-out spectrograms:")
     print("\n".join(f"  {line}" for line in check.lines()))
     print(f"  look at {run / 'figures' / 'reconstructions.png'}")
@@ -382,3 +422,7 @@ def _progress() -> Progress:
     from mdgen.progress import Progress
 
     return Progress()
+
+
+if __name__ == "__main__":  # accelerate launch -m cli ...
+    app()

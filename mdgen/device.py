@@ -4,23 +4,43 @@ from __future__ import annotations
 
 import torch
 
+from mdgen.errors import MdgenError
+
 
 def resolve_device(device: str) -> str:
-    """`auto` is the GPU where there is one."""
+    """`auto` is the GPU where there is one; asking for a GPU that is not there is an error, never a slow fallback."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise MdgenError(f"--device {device}: no such device; use auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise MdgenError("--device cuda: this torch sees no GPU; see `mdgen doctor`, or use --device auto")
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """The type that networks multiply in. `auto`: bfloat16, or else float16, where the hardware is built for it."""
+    if precision != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    if device.type == "cuda":
+        generation = torch.cuda.get_device_capability(device)[0]
+        return torch.bfloat16 if generation >= 8 else torch.float16 if generation == 7 else torch.float32
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """A context for `fp32`, `bf16` or `auto`: bf16 exactly where the hardware multiplies it natively.
+    """A context that computes in `resolve_precision`.
 
     Not accelerate's own: its precision is one for the whole process, and the stages of a run differ.
     """
-    return torch.autocast(
-        device.type, torch.bfloat16, enabled=precision == "bf16" or (precision == "auto" and _native_bf16(device))
-    )
+    dtype = resolve_precision(precision, device)
+    lower = dtype != torch.float32
+    return torch.autocast(device.type, dtype if lower else torch.bfloat16, enabled=lower)
 
 
-def _native_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+def memory_gb() -> float:
+    """GB that this process holds: on the GPU at most so far, where one is used, else resident now."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 1e9
+    import psutil
+
+    return psutil.Process().memory_info().rss / 1e9

@@ -1,4 +1,4 @@
-"""What a training would cost, before it starts: sizes, parameters, steps and a measured time a step."""
+"""What a training would cost, before it starts: sizes, parameters, and time and memory of a step measured here."""
 
 from __future__ import annotations
 
@@ -6,55 +6,88 @@ import time
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from mdgen.config import Recipe
+from mdgen.config import Recipe, TrainingConfig
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.windows import WindowCutter
+from mdgen.device import autocast, resolve_precision
 from mdgen.models.autoencoder import build_autoencoder
 from mdgen.models.conditioning import UserConditioning
 from mdgen.models.denoiser import build_denoiser
 from mdgen.run import training_data
+from mdgen.training.autoencoder import AutoencoderTask
+from mdgen.training.denoiser import DenoiserTask
+from mdgen.training.engine import checkpoint_activations
+from mdgen.training.task import Task
+
+_CPU = torch.device("cpu")
+
+
+class _Noise:
+    """In the place of latents that are not there yet."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.latent_shape = shape
+
+    def sample(self, views: np.ndarray, generator: torch.Generator) -> Tensor:
+        return torch.randn(len(views), *self.latent_shape, generator=generator)
 
 
 def plan_lines(recipe: Recipe, data: SpectrogramSet) -> list[str]:
-    """Lines for people: windows, latent shape, parameters, and the time that one timed step a stage foretells."""
+    """Lines for people: windows, latent shape, and for each stage what a step of its real losses foretells."""
     train = training_data(data)
     windows = WindowCutter.of(train, recipe.data.augment)
-    image = torch.from_numpy(train.images[:1])
-    autoencoder = build_autoencoder(recipe.autoencoder, image.shape[1])
-    with torch.no_grad():
-        latent = autoencoder.encode(image).latent_dist.mean[0]
-    denoiser = build_denoiser(recipe.denoiser, latent.shape[0], (latent.shape[1], latent.shape[2]))
+    first = AutoencoderTask(build_autoencoder(recipe.autoencoder, data.images.shape[1]), windows, recipe.autoencoder)
+    channels, height, width = first.latent_shape
+    denoiser = build_denoiser(recipe.denoiser, channels, (height, width))
     conditioning = UserConditioning(len(train.users), denoiser.condition_dim, recipe.diffusion.condition_dropout)
-    stage1, stage2 = recipe.autoencoder.training, recipe.denoiser.training
-
-    def autoencoder_step() -> torch.Tensor:
-        batch = windows.draw(np.arange(stage1.batch_size) % len(windows), torch.Generator())
-        return autoencoder.decode(autoencoder.encode(batch).latent_dist.mean).sample.square().mean()
-
-    def denoiser_step() -> torch.Tensor:
-        noisy = torch.randn(stage2.batch_size, *latent.shape)
-        users = torch.zeros(stage2.batch_size, dtype=torch.long)
-        return (
-            denoiser(noisy, torch.rand(stage2.batch_size) * 1000, class_labels=conditioning(users))
-            .sample.square()
-            .mean()
-        )
-
+    second = DenoiserTask(
+        denoiser,
+        conditioning,
+        windows,
+        _Noise((channels, height, width)),
+        train.users,
+        recipe.diffusion,
+        recipe.denoiser.training.learning_rate,
+    )
     return [
         f"{len(train)} training spectrograms of {len(train.users)} users in {len(windows.recordings)} recordings",
-        f"latents {tuple(latent.shape)} of pictures {tuple(image.shape[1:])}",
-        f"autoencoder: {_millions(autoencoder)}, {stage1.steps} steps, {_minutes(autoencoder_step, stage1.steps)}",
-        f"denoiser: {_millions(denoiser)}, {stage2.steps} steps, {_minutes(denoiser_step, stage2.steps)}",
+        f"latents {first.latent_shape} of pictures {data.images.shape[1:]}",
+        _stage_line("autoencoder", first, recipe.autoencoder.training),
+        _stage_line("denoiser", second, recipe.denoiser.training),
     ]
 
 
-def _millions(module: torch.nn.Module) -> str:
-    return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f} M parameters"
+def _stage_line(name: str, task: Task, config: TrainingConfig) -> str:
+    if config.gradient_checkpointing:
+        checkpoint_activations(task)
+    parameters = [p for params, _ in task.parts().values() for p in params]
+    count = sum(p.numel() for p in parameters)
+    micro = config.batch_size if config.micro_batch_size == "auto" else min(config.micro_batch_size, config.batch_size)
+    batch = task.draw(np.arange(micro) % len(task), torch.Generator())
+    kept: dict[int, int] = {}
+    own = {p.data_ptr() for p in parameters}
 
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.data_ptr() not in own:
+            kept[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
 
-def _minutes(step, steps: int) -> str:  # type: ignore[no-untyped-def]
-    step().backward()
+    def step() -> Tensor:
+        with autocast(config.precision, _CPU):
+            return task(batch, 0.0)["total"]
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = step()
+    loss.backward()
     started = time.monotonic()
     step().backward()
-    return f"about {(time.monotonic() - started) * steps / 60:.1f} minutes on this CPU in fp32"
+    minutes = (time.monotonic() - started) * config.steps * config.batch_size / micro / 60
+    copies = 4 + (config.ema_half_life > 0) + len(config.ema_profiles)  # weights, gradients, two of AdamW, averages
+    precision = str(resolve_precision(config.precision, _CPU)).removeprefix("torch.")
+    return (
+        f"{name}: {count / 1e6:.2f} M parameters, {config.steps} steps, about {minutes:.1f} minutes on this CPU in "
+        f"{precision}; memory: {4 * copies * count / 1e9:.2f} GB for weights and optimizer, "
+        f"{sum(kept.values()) / 1e9:.2f} GB for {micro} samples at a time"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,8 @@ class Progress:
     """Messages and progress on stderr; `quiet` says nothing. `interval_s` spaces the plain lines."""
 
     def __init__(self, quiet: bool = False, interval_s: float = 15.0) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False)
-        self.quiet = quiet
+        self.quiet = quiet or not is_first_process()
+        self.console = Console(stderr=True, quiet=self.quiet, highlight=False)
         self.interval_s = interval_s
 
     def say(self, message: str) -> None:
@@ -73,6 +74,17 @@ class Progress:
 
 def _note(values: dict[str, float]) -> str:
     return " ".join(f"{key} {value:.4g}" for key, value in values.items())
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that speaks, among those that `accelerate launch` may have started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def mute_other_processes() -> None:
+    """From now on only the first process prints results; errors and warnings of all are shown."""
+    if not is_first_process():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  until the process ends
 
 
 def warn(message: str) -> None:

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from filelock import FileLock, Timeout
 
 from mdgen import __version__
 from mdgen.config import Recipe, dump_recipe, load_recipe
-from mdgen.data.dataset import SpectrogramSet
+from mdgen.data.dataset import SpectrogramSet, atomic_folder
 from mdgen.errors import MachineError, MdgenError
 from mdgen.progress import warn
+
+Result = TypeVar("Result")
+
+#: What a continued run takes over from the one it goes on from; checkpoints are added one by one.
+CONTINUED = ("config.yaml", "users.json", "axes.json", "autoencoder", "cache", "logs", "averages", "figures")
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,47 @@ class Run:
         except OSError as error:
             raise MachineError(f"{self.path}: cannot be written ({error.strerror}); choose another --run") from error
 
+    def continue_from(self, source: Path) -> None:
+        """Make this a new run that goes on where `source` is, which is only read. Nothing to do if it was made before.
+
+        Of each stage's checkpoints only the newest two come along; their hashes are verified when they are loaded.
+        """
+        if (self.path / "users.json").exists():
+            return
+        Run(source).users()
+        with atomic_folder(self.path) as folder:
+            files = [file for name in CONTINUED for file in _files(source / name)]
+            for stage in (source / "checkpoints").glob("*"):
+                files += [file for step in sorted(stage.glob("step-*"))[-2:] for file in _files(step)]
+            for file in files:
+                target = folder / file.relative_to(source)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Training here, in this process alone (or in the processes it was launched with).
+
+        The system frees the lock when its holder dies, however it dies. Raises `MdgenError` that names the holder.
+        """
+        if not PartialState().is_main_process:
+            yield
+            return
+        owner = self.path / ".lock.json"
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                if owner.exists():
+                    warn(f"{self.path}: {_holder(owner)} died here; going on in its place")
+                owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+                try:
+                    yield
+                finally:
+                    owner.unlink(missing_ok=True)
+        except Timeout as error:
+            raise MdgenError(
+                f"{self.path}: {_holder(owner)} is training here; wait for it, or use another --run"
+            ) from error
+
     def record(self, recipe: Recipe) -> None:
         """Keep the recipe a stage was trained by; called when it is done, so that a refused one leaves no trace."""
         (self.path / "config.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
@@ -63,6 +119,31 @@ class Run:
         if not (self.path / name).exists():
             raise MdgenError(f"{self.path}: has no {name}, so it is not a run folder; train one with `mdgen train-vae`")
         return self.path / name
+
+
+def row_names(data: SpectrogramSet, rows: np.ndarray) -> list[str]:
+    """What a person calls these rows: their files, where known."""
+    if "file" in data.table.columns:
+        return data.table["file"].iloc[rows].tolist()
+    return [f"{user} (row {row})" for user, row in zip(data.table["user"].iloc[rows], rows, strict=True)]
+
+
+def on_main_process(compute: Callable[[], Result]) -> Result:
+    """What `compute` returns in the main process; the others wait for it and get the same."""
+    result = [compute() if PartialState().is_main_process else None]
+    return broadcast_object_list(result)[0]  # type: ignore[return-value]
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+
+
+def _holder(owner: Path) -> str:
+    try:
+        content = json.loads(owner.read_text())
+        return f"process {content['pid']} on {content['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
 
 
 def training_data(data: SpectrogramSet) -> SpectrogramSet:

@@ -12,6 +12,14 @@ from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """Judges and features of the tests are kept apart from those of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def ridges(users: int = 3, per_role: int = 6, size: int = 16, seed: int = 0) -> SpectrogramSet:
     """Users who differ in the row of one bright ridge, in a little noise; every role has a recording of its own."""
     rng = np.random.default_rng(seed)

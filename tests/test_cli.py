@@ -68,7 +68,8 @@ def test_help_answers_in_a_second_without_heavy_imports() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["simulate", "import", "inspect", "train-vae", "train-ldm", "generate", "validate", "quickstart"]
+    "command",
+    ["simulate", "import", "inspect", "train-vae", "train-ldm", "generate", "validate", "quickstart", "doctor"],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     code, output = run(command, "--help")
@@ -138,3 +139,23 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, dataset) -> None:
     assert code == 0
     assert "M parameters" in output
     assert not (tmp_path / "run").exists()
+
+
+def test_training_goes_on_in_a_new_run_within_a_time_budget(tmp_path, dataset) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    recipe = [part for o in TINY[1::2] if not o.startswith("validate") for part in ("--set", o)]
+    train = ["--data", dataset, "--max-minutes", 10]
+    assert run("train-vae", *train, "--run", first, "--no-judge", *recipe)[0] == 0
+    code, output = run("train-ldm", *train, "--run", second, "--from", first)
+    assert code == 0, output
+    assert (second / "model_index.json").exists()
+    assert not (first / "model_index.json").exists()
+    result = runner.invoke(app, ["train-ldm", "--data", str(dataset), "--run", str(second), "--max-minutes", "0"])
+    assert result.exit_code == 2
+    assert "--max-minutes 0: must be above 0" in result.stderr
+
+
+def test_doctor_prints_what_to_paste() -> None:
+    code, output = run("doctor")
+    assert code == 0
+    assert "auto chooses" in output

@@ -14,6 +14,8 @@ from validation.background import NAMES, Layout, background, fixed_pattern, quie
 from validation.detectors import interval
 
 WITHIN_LEAST, WITHIN_MOST = 6, 20  #: images per user when identity is sought within one recording
+MIN_PER_SESSION = 5
+MIN_PER_USER = 10  #: images; a recording of two or three overlapping windows looks like a frozen one
 TOLERANCE = 0.05  #: of level; 1 dB of a range of 40 dB is not a shortcut
 PATTERN_TOLERANCE = 0.02  #: of the lasting level of a row or block
 PATTERN = "fixed pattern"
@@ -53,6 +55,12 @@ class Described:
     quiet: np.ndarray
     levels: np.ndarray
     users: np.ndarray
+
+    @property
+    def judgeable(self) -> np.ndarray:
+        """Users with enough images to be judged by themselves."""
+        users, counts = np.unique(self.users, return_counts=True)
+        return users[counts >= MIN_PER_USER]
 
     def middle(self, rows: np.ndarray) -> np.ndarray:
         """Mean of the statistics of `rows`, and their fixed pattern: [17 + P]."""
@@ -96,7 +104,7 @@ class RealBackground:
 
     def shifts(self, found: Described) -> Shifts:
         """How far from their users' real sessions the images lie."""
-        users = np.unique(found.users)
+        users = found.judgeable
         middles = np.array([found.middle(found.users == user) for user in users])
         away = (middles - np.array([self._homes[user].mean(axis=0) for user in users])) / self._spread
         statistics, pattern = away[:, : len(NAMES)], away[:, len(NAMES) :]
@@ -117,16 +125,17 @@ class RealBackground:
         active = self._level_spread >= np.median(self._level_spread)
         ratios = {
             user: np.median(found.levels[found.users == user].std(axis=0)[active] / self._level_spread[active])
-            for user in np.unique(found.users)
+            for user in found.judgeable
         }
-        return pd.Series(ratios)
+        return pd.Series(ratios, dtype=float)
 
     def _accuracy(self, rows: np.ndarray) -> pd.Series:
         return accuracy(self.model, self.real.statistics[rows], self.real.users[rows])
 
     def _session_middles(self, user: str) -> np.ndarray:
-        units = np.unique(self._units[self.real.users == user])
-        return np.array([self.real.middle(self._units == unit) for unit in units])
+        units, counts = np.unique(self._units[self.real.users == user], return_counts=True)
+        long = units[counts >= min(MIN_PER_SESSION, counts.max())]
+        return np.array([self.real.middle(self._units == unit) for unit in long])
 
     def _spread_within_units(self) -> np.ndarray:
         """[H]: standard deviation of the rows' mean levels between images of one recording."""

@@ -54,7 +54,8 @@ def fine_spectra(pixels: np.ndarray) -> np.ndarray:
     for axis in (2, 1):
         changes = np.diff(pixels, axis=axis)
         power = (np.abs(np.fft.rfft(changes, axis=axis)) ** 2).mean(axis=3 - axis) / pixels.shape[axis]
-        parts = np.array_split(power[:, 1:-1], SPECTRUM_BINS, axis=1)
+        inner = power[:, 1:-1]
+        parts = np.array_split(inner, min(SPECTRUM_BINS, inner.shape[1]), axis=1)
         found += [part.mean(axis=1) for part in parts] + [power[:, -1]]
     return np.log(np.stack(found, axis=1) + 1e-7)
 

@@ -82,7 +82,8 @@ def session_distances(real: Windows, quantities: Sequence[str]) -> pd.DataFrame:
         own = real.of(user)
         for unit in own.units_of(user):
             rows[user, unit] = _apart(own.where(own.unit == unit), own.where(own.unit != unit), quantities)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(quantities))
+    index = pd.MultiIndex.from_tuples(rows, names=["user", "unit"])
+    return pd.DataFrame(list(rows.values()), index, list(quantities))
 
 
 def set_distances(candidate: Windows, real: Windows, quantities: Sequence[str], users: Sequence[str]) -> pd.DataFrame:
@@ -106,7 +107,7 @@ def fresh_session_limit(relative: pd.DataFrame, rng: np.random.Generator, draws:
 
     relative: the session distances over the typical ones, index (user, unit).
     """
-    per_user = [group.to_numpy() for _, group in relative.groupby(level=0)]
+    per_user = [group.to_numpy() for _, group in relative.groupby(level="user")]
     picked = np.stack([rows[rng.integers(len(rows), size=draws)] for rows in per_user])  # (users, draws, quantities)
     means = np.nanmean(np.where(np.isfinite(picked).any(axis=0), picked, 0.0), axis=0)
     return float(np.quantile(means.max(axis=1), 0.99))

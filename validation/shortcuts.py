@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mdgen.data.dataset import ROLES
-from validation.background_model import RealBackground, Shifts, Within, commonest, identity_within
+from validation.background_model import MIN_PER_USER, RealBackground, Shifts, Within, commonest, identity_within
 from validation.context import Context
 from validation.detectors import interval
 from validation.findings import Drawing, Finding
@@ -48,13 +48,9 @@ class Measured:
 
 def assess_shortcuts(context: Context) -> Finding:
     """Gate `shortcuts`, and a warning where real data themselves give users away by their background."""
-    sets, side = context.sets, min(context.sets.real.images.shape[-2:])
-    if side < MIN_SIDE or len(sets.judge) < MIN_LEARN or len(sets.test) < MIN_TEST:
-        reason = f"{len(sets.judge)} real images to learn from, {len(sets.test)} held out, {side} pixels a side; "
-        return Finding(
-            TITLE, INTRO, [unavailable("shortcuts", reason + f"{MIN_LEARN}, {MIN_TEST} and {MIN_SIDE} are needed")]
-        )
-    rule, judge = context.rules["shortcuts"], context.recognition(sets.test).macro
+    if reason := _unfit(context):
+        return Finding(TITLE, INTRO, [unavailable("shortcuts", reason)])
+    rule, judge = context.rules["shortcuts"], context.recognition(context.sets.test).macro
     found = _measure(context)
     users = failing_users(found, rule)
     table = pd.DataFrame({"background_shift": found.shifts.per_user, "background_shift_of": found.shifts.per_user_of})
@@ -66,7 +62,7 @@ def assess_shortcuts(context: Context) -> Finding:
         per_user=table,
         failed_users=list(users),
         drawings=[Drawing("shortcuts", INTRO, lambda: _draw(found, judge))],
-        warnings=dataset_warnings(found.real.test.mean(), judge, found.chance, rule, sets.real.table),
+        warnings=dataset_warnings(found.real.test.mean(), judge, found.chance, rule, context.sets.real.table),
     )
 
 
@@ -104,6 +100,20 @@ def device_accuracy(table: pd.DataFrame) -> float | None:
     test = table["split"] == "test"
     usual = table[~test].groupby("device")["user"].agg(commonest)
     return float((table["device"][test].map(usual) == table["user"][test]).mean())
+
+
+def _unfit(context: Context) -> str:
+    """Why nothing can be measured, "" where it can."""
+    sets, side = context.sets, min(context.sets.real.images.shape[-2:])
+    most = int(sets.synthetic.table["user"].value_counts().max())
+    needs = {
+        f"{len(sets.judge)} real images to learn from": len(sets.judge) >= MIN_LEARN,
+        f"{len(sets.test)} held out": len(sets.test) >= MIN_TEST,
+        f"images of {side} pixels a side": side >= MIN_SIDE,
+        f"{most} synthetic images of a user": most >= MIN_PER_USER,
+    }
+    lacking = ", ".join(what for what, enough in needs.items() if not enough)
+    return f"too little: {lacking}" if lacking else ""
 
 
 def _measure(context: Context) -> Measured:

@@ -75,6 +75,7 @@ def tstr_gate(
     margins: tuple[Interval, Interval],
     rule: Rule,
     floor: float,
+    failing: Sequence[str] = (),
     missing: Sequence[str] = (),
     advisory: str = "",
 ) -> Gate:
@@ -82,14 +83,13 @@ def tstr_gate(
 
     margins: `macro_intervals` of TSTR - ceiling_share x TRTR. Pass: it is not negative here, and TSTR surely above
     least_share x TRTR. Fail: it is negative even allowing for days and users (real windows of one other day often teach
-    less than those of two), a user fails alone or has no images. Where real windows teach nothing either, nothing else
+    less than those of two), a user fails alone (`failing_users`) or has no images. Where real windows teach nothing either, nothing else
     is decided. floor: what windows under shuffled names teach.
     """
     margin, elsewhere = margins
     ceiling, value = macro(found.real, found.users), macro(found.synthetic, found.users)
     threshold = rule["ceiling_share"] * ceiling
     around = margin + threshold
-    failing = failing_users(found.per_user, rule["user_share"])
     notes = [f"{value:.0%} of unseen real windows recognised, against {ceiling:.0%} taught by as many real windows"]
     if ceiling < 2 / len(found.counts):
         status = INCONCLUSIVE

@@ -84,12 +84,13 @@ def assess_usefulness(context: Context) -> Finding:
         return macro_intervals(scores, transfer.users, transfer.groups, rng, context.settings.bootstrap_draws)
 
     rule = rules["tstr"]
+    failing = [u for u in failing_users(transfer.per_user, rule["user_share"]) if u not in sets.missing]
     margins = intervals(transfer.synthetic - rule["ceiling_share"] * transfer.real)
     gained = gains(curves.unseen, transfer.users, curves.val_accuracy)
     gain_intervals = [intervals(gain.difference)[0] for gain in gained]
     few = small_gain(gained, rules["augmentation_gain"]["few_windows"])
     gates = [
-        tstr_gate(transfer, margins, rule, curves.shuffled, sets.missing, sets.advisory),
+        tstr_gate(transfer, margins, rule, curves.shuffled, failing, sets.missing, sets.advisory),
         augmentation_gate(
             few, intervals(few.difference), gained[-1], gain_intervals[-1], rules["augmentation_gain"], sets.advisory
         ),
@@ -106,7 +107,7 @@ def assess_usefulness(context: Context) -> Finding:
         gates,
         rows,
         transfer.per_user.assign(augmentation_gain=_gain_per_user(few, transfer.users)),
-        [*failing_users(transfer.per_user, rule["user_share"]), *sets.missing],
+        [*failing, *sets.missing],
         [
             Drawing(
                 "transfer",

@@ -49,6 +49,7 @@ class Recording:
     image: np.ndarray
     windows: np.ndarray
     gains: np.ndarray
+    rows: np.ndarray
     user: str
     session: str
     recording: str
@@ -114,7 +115,9 @@ def stitch(data: SpectrogramSet) -> list[Recording]:
             offsets = np.nan_to_num(starts[piece] - starts[piece[0]]).round().astype(int)
             places = np.stack([offsets, [w.shape[-1] for w in windows]], axis=1)
             gains = _common_gains(windows, offsets)
-            pieces.append(Recording(_join(windows, offsets, gains), places, gains, *keys.iloc[piece[0]]))
+            pieces.append(
+                Recording(_join(windows, offsets, gains), places, gains, np.asarray(piece), *keys.iloc[piece[0]])
+            )
     return pieces
 
 

@@ -34,7 +34,7 @@ class WindowCutter:
     """The windows of a set of recordings, each as several views of its own signal and its neighbours'.
 
     Index i stands for a window of the data set; which of its views is used is drawn at every use. A window that is a
-    recording of its own has just one view.
+    recording of its own has just one view. users, rows: of each window, its user and where it is in the data set.
     """
 
     def __init__(self, recordings: list[Recording], width: int, augment: AugmentConfig) -> None:
@@ -49,6 +49,7 @@ class WindowCutter:
         self._counts = np.array([len(group) for group in groups])
         self._first = np.cumsum(self._counts) - self._counts
         self.users = [recordings[group[0].recording].user for group in groups]
+        self.rows = np.concatenate([recording.rows for recording in recordings])
 
     @classmethod
     def of(cls, data: SpectrogramSet, augment: AugmentConfig) -> WindowCutter:

@@ -1,56 +1,57 @@
-"""Stage 2: latents encoded once, then the user-conditioned denoiser trained on them."""
+"""Stage 2: the user-conditioned denoiser, trained on the latents of the run's autoencoder."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from accelerate import PartialState
 from torch import Tensor, nn
 
 from mdgen.config import DiffusionConfig, Recipe
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.windows import WindowCutter
+from mdgen.device import resolve_device
 from mdgen.diffusion.objective import build_objective
 from mdgen.errors import MdgenError
-from mdgen.models.autoencoder import normalise_latents
 from mdgen.models.conditioning import UserConditioning
 from mdgen.models.denoiser import build_denoiser
+from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress
-from mdgen.run import Run, training_data, write_model_card
-from mdgen.training.autoencoder import load_autoencoder
+from mdgen.run import Run, row_names, training_data, write_model_card
+from mdgen.training.autoencoder import load_autoencoder, validation_images
+from mdgen.training.averages import Averages, best_length
+from mdgen.training.checkpoint import replacing_folder
+from mdgen.training.latents import Latents, cached_latents, encode
 from mdgen.training.loop import train
+from mdgen.training.schedule import Budget
+from mdgen.training.task import Batch, Task
+
+#: Relative deviations tried when the length of the average is chosen after training.
+CANDIDATE_LENGTHS = (0.03, 0.05, 0.075, 0.1, 0.15, 0.2)
 
 
-@dataclass(frozen=True)
-class LatentCache:
-    """Normalised posterior mean and deviation, float16 [views, C, h, w], of every view of every training window."""
-
-    mean: Tensor
-    std: Tensor
-
-    def sample(self, views: np.ndarray, generator: torch.Generator) -> Tensor:
-        """float32 [N, C, h, w]: latents of these views, drawn afresh from their posteriors."""
-        mean, std = self.mean[views].float(), self.std[views].float()
-        return mean + std * torch.randn(mean.shape, generator=generator)
-
-
-class DenoiserTask(nn.Module):
+class DenoiserTask(Task):
     """Mean squared error of the objective's target on latents sampled afresh, users dropped at the recipe's rate."""
 
     def __init__(
-        self, denoiser: nn.Module, conditioning: UserConditioning, windows: WindowCutter, cache: LatentCache,
-        user_ids: np.ndarray, diffusion: DiffusionConfig, learning_rate: float,
+        self, denoiser: nn.Module, conditioning: UserConditioning, windows: WindowCutter, cache: Latents,
+        users: list[str], diffusion: DiffusionConfig, learning_rate: float, *, names: list[str] | None = None,
+        held_out: tuple[Tensor, Tensor] | None = None, preview: Callable[[], Tensor] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.denoiser, self.conditioning = denoiser, conditioning
         self.windows, self.cache, self.learning_rate = windows, cache, learning_rate
-        self.user_ids = torch.from_numpy(user_ids)
+        self.user_ids = torch.tensor([users.index(user) for user in windows.users])
         self.objective = build_objective(diffusion)
+        self.names, self.held_out, self.preview = names, held_out, preview
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -58,99 +59,149 @@ class DenoiserTask(nn.Module):
     def parts(self) -> dict[str, tuple[list[nn.Parameter], float]]:
         return {"denoiser": (list(self.parameters()), self.learning_rate)}
 
-    def active_parts(self, progress: float) -> list[str]:
-        return ["denoiser"]
-
-    def forward(self, part: str, indices: np.ndarray, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        device = self.conditioning.embedding.weight.device
-        latents = self.cache.sample(self.windows.draw_views(indices, generator), generator).to(device)
-        noise = torch.randn(latents.shape, generator=generator).to(device)
+    def draw(self, indices: np.ndarray, generator: torch.Generator) -> Batch:
+        latents = self.cache.sample(self.windows.draw_views(indices, generator), generator)
+        noise = torch.randn(latents.shape, generator=generator)
         pair = self.objective.pair(latents, noise, generator)
-        users = self.conditioning.drop(self.user_ids[indices].to(device), generator)
-        prediction = self.denoiser(pair.noisy, pair.timestep, class_labels=self.conditioning(users)).sample
-        loss = (prediction.float() - pair.target).square().mean()
-        return {"total": loss, "loss": loss}
+        users = self.conditioning.drop(self.user_ids[indices], generator)
+        return {"noisy": pair.noisy, "timestep": pair.timestep, "target": pair.target, "users": users}
+
+    def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        condition = self.conditioning(batch["users"])
+        prediction = self.denoiser(batch["noisy"], batch["timestep"], class_labels=condition).sample
+        return {"total": (prediction.float() - batch["target"]).square().mean()}
+
+    def sample_names(self, indices: np.ndarray) -> list[str]:
+        return [self.names[i] for i in indices] if self.names else super().sample_names(indices)
+
+    def validation_loss(self) -> float | None:
+        if self.held_out is None:
+            return None
+        latents, users = self.held_out
+        generator = torch.Generator().manual_seed(0)
+        pair = self.objective.pair(latents, torch.randn(latents.shape, generator=generator), generator)
+        batch = {"noisy": pair.noisy, "timestep": pair.timestep, "target": pair.target, "users": users}
+        device = self.conditioning.embedding.weight.device
+        return float(self({key: value.to(device) for key, value in batch.items()}, 0.0)["total"])
+
+    def pictures(self) -> dict[str, Tensor]:
+        return {"samples": self.preview()} if self.preview else {}
 
 
 def train_denoiser(
-    data: SpectrogramSet, run: Run, recipe: Recipe, *, device: str = "auto", progress: Progress | None = None
+    data: SpectrogramSet,
+    run: Run,
+    recipe: Recipe,
+    *,
+    device: str = "auto",
+    progress: Progress | None = None,
+    budget: Budget | None = None,
 ) -> None:
     """Train stage 2 on role `train` with the autoencoder of the run; leaves a complete pipeline in the run folder."""
-    from mdgen.pipeline import MicroDopplerPipeline
-
-    progress = progress or Progress(quiet=True)
+    main = PartialState(cpu=resolve_device(device) == "cpu").is_main_process
     train_data = training_data(data)
     users = train_data.users
     run.require_users(users)
     _require_same_autoencoder(run, recipe)
     if not (run.path / "autoencoder" / "config.json").exists():
         raise MdgenError(f"{run.path}: has no trained autoencoder; run `mdgen train-vae` first")
-    autoencoder = load_autoencoder(run.path / "autoencoder")
+    with run.locked():
+        task, pipeline, settings = _build(data, train_data, run, recipe)
+        config = recipe.denoiser.training
+        averages = train(
+            task,
+            config,
+            name="denoiser",
+            seed=recipe.seed,
+            run=run.path,
+            settings=settings,
+            device=device,
+            progress=progress or Progress(quiet=True),
+            budget=budget,
+        )
+        if main:
+            if config.ema_profiles and task.held_out is not None:
+                _choose_average(task, averages, run)
+            publish(pipeline(), run)
+            run.record(recipe)
+            write_model_card(run, recipe, train_data)
+        PartialState().wait_for_everyone()
+
+
+def _build(
+    data: SpectrogramSet, train_data: SpectrogramSet, run: Run, recipe: Recipe
+) -> tuple[DenoiserTask, Callable[[], MicroDopplerPipeline], dict[str, object]]:
+    """The task, its networks as a pipeline, and the settings that decide what will be learned."""
+    state = PartialState()
+    users, fingerprint = train_data.users, train_data.fingerprint()
+    autoencoder = load_autoencoder(run.path / "autoencoder").to(state.device)
+    weights = hashlib.sha256(next((run.path / "autoencoder").glob("*.safetensors")).read_bytes()).hexdigest()
     windows = WindowCutter.of(train_data, recipe.data.augment)
-    cache = cached_latents(autoencoder, windows, train_data, run)
-    channels, height, width = cache.mean.shape[1:]
+    with state.main_process_first():
+        cache = cached_latents(
+            autoencoder, windows, run.path / "cache" / "latents", f"{fingerprint}-{weights}-{len(windows.views)}"
+        )
+    channels, height, width = cache.latent_shape
     torch.manual_seed(recipe.seed)
     denoiser = build_denoiser(recipe.denoiser, channels, (height, width))
     conditioning = UserConditioning(len(users), denoiser.condition_dim, recipe.diffusion.condition_dropout)
-    user_ids = np.array([users.index(user) for user in windows.users])
-    config = recipe.denoiser.training
-    train(
-        DenoiserTask(denoiser, conditioning, windows, cache, user_ids, recipe.diffusion, config.learning_rate),
-        config,
-        name="denoiser",
-        seed=recipe.seed,
-        run=run.path,
-        settings={
-            "denoiser": recipe.denoiser.model_dump_json(),
-            "diffusion": recipe.diffusion.model_dump_json(),
-            "augment": recipe.data.augment.model_dump_json(),
-            "seed": recipe.seed,
-            "data": train_data.fingerprint(),
-        },
-        device=device,
-        progress=progress,
+
+    def pipeline() -> MicroDopplerPipeline:
+        return MicroDopplerPipeline.assemble(autoencoder, denoiser, conditioning, recipe, users)
+
+    def preview() -> Tensor:
+        shown = [user for user in range(min(4, len(users))) for _ in range(2)]
+        generators = [torch.Generator().manual_seed(i) for i in range(len(shown))]
+        scale = 1.0 if recipe.diffusion.condition_dropout == 0 else recipe.generate.guidance_scale
+        return pipeline()(shown, generators, guidance_scale=scale, num_inference_steps=min(10, recipe.generate.steps))
+
+    task = DenoiserTask(
+        denoiser,
+        conditioning,
+        windows,
+        cache,
+        users,
+        recipe.diffusion,
+        recipe.denoiser.training.learning_rate,
+        names=row_names(train_data, windows.rows),
+        held_out=_held_out(autoencoder, data, users),
+        preview=preview,
     )
-    MicroDopplerPipeline.assemble(autoencoder, denoiser, conditioning, recipe, users).save_pretrained(run.path)
-    run.record(recipe)
-    write_model_card(run, recipe, train_data)
+    settings: dict[str, object] = {
+        "denoiser": recipe.denoiser.model_dump(mode="json", exclude={"training"}),
+        "diffusion": recipe.diffusion.model_dump(mode="json"),
+        "augment": recipe.data.augment.model_dump(mode="json"),
+        "data": fingerprint,
+        "autoencoder": weights,
+    }
+    return task, pipeline, settings
 
 
-def cached_latents(autoencoder: nn.Module, windows: WindowCutter, data: SpectrogramSet, run: Run) -> LatentCache:
-    """Latents of every view, from `run/cache` where the fingerprint fits, else encoded once and stored there."""
-    fingerprint = f"{data.fingerprint()}-{_weights_fingerprint(run)}-{len(windows.views)}"
-    file = run.path / "cache" / "latents.safetensors"
-    if file.exists() and _metadata(file).get("fingerprint") == fingerprint:
-        return LatentCache(**load_file(file))
-    encoded = [_encode(autoencoder, windows, views) for views in _batches(len(windows.views), 128)]
-    cache = LatentCache(*(torch.cat(parts).half() for parts in zip(*encoded, strict=True)))
-    file.parent.mkdir(exist_ok=True)
-    save_file({"mean": cache.mean, "std": cache.std}, file, metadata={"fingerprint": fingerprint})
-    return cache
+def _held_out(autoencoder: nn.Module, data: SpectrogramSet, users: list[str]) -> tuple[Tensor, Tensor] | None:
+    """Normalised latents and user ids of a fixed choice of rows of role `val`."""
+    held_out = validation_images(data)
+    if held_out is None:
+        return None
+    return encode(autoencoder, held_out.images)[0], torch.tensor(held_out.labels(users))
 
 
-@torch.no_grad()
-def _encode(autoencoder: nn.Module, windows: WindowCutter, views: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Normalised posterior mean and deviation, each [N, C, h, w]."""
-    images = torch.from_numpy(np.stack([windows.cut(windows.views[view]) for view in views]))
-    posterior = autoencoder.encode(images).latent_dist  # type: ignore[operator]
-    scale = torch.tensor(autoencoder.config.latents_std).view(1, -1, 1, 1)  # type: ignore[union-attr, arg-type]
-    return normalise_latents(autoencoder, posterior.mean), posterior.std / scale  # type: ignore[arg-type]
+def _choose_average(task: DenoiserTask, averages: Averages, run: Run) -> None:
+    """The length of the average with the lowest validation loss; all scores go to `logs/denoiser/averages.json`."""
+    task.eval()
+    folder = run.path / "averages" / "denoiser"
+    with torch.no_grad():
+        scores = best_length(averages, folder, CANDIDATE_LENGTHS, lambda: task.validation_loss() or 0.0)
+    (run.path / "logs" / "denoiser" / "averages.json").write_text(json.dumps(scores, indent=1))
 
 
-def _batches(count: int, size: int) -> Iterator[range]:
-    for start in range(0, count, size):
-        yield range(start, min(start + size, count))
-
-
-def _weights_fingerprint(run: Run) -> str:
-    return hashlib.sha256(next((run.path / "autoencoder").glob("*.safetensors")).read_bytes()).hexdigest()
-
-
-def _metadata(file: Path) -> dict[str, str]:
-    from safetensors import safe_open
-
-    with safe_open(file, "pt") as opened:
-        return opened.metadata() or {}
+def publish(pipeline: MicroDopplerPipeline, run: Run) -> None:
+    """Save a pipeline into its run folder, part by part and each at once; `model_index.json` last makes it complete."""
+    with tempfile.TemporaryDirectory(prefix=".pipeline-", dir=run.path) as name:
+        pipeline.save_pretrained(name)
+        for part in ("denoiser", "conditioning", "scheduler"):
+            with replacing_folder(run.path / part) as folder:
+                shutil.copytree(Path(name) / part, folder, dirs_exist_ok=True)
+        os.replace(Path(name) / "model_index.json", run.path / "model_index.json")
 
 
 def _require_same_autoencoder(run: Run, recipe: Recipe) -> None:

@@ -1,4 +1,4 @@
-"""The one training loop. It knows steps, optimizers, averages and checkpoints; what a loss is, the task knows.
+"""The one training loop. It knows steps, averages, checkpoints and troubles; what a loss is, the task knows.
 
 Randomness is a function of (seed, step) and data order of (seed, epoch), so a run that was killed and started again
 with the same command continues as if nothing had happened, bit for bit on a CPU.
@@ -6,53 +6,59 @@ with the same command continues as if nothing had happened, bit for bit on a CPU
 
 from __future__ import annotations
 
-import json
+import copy
 import math
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
-from accelerate import Accelerator
-from diffusers.training_utils import EMAModel
-from torch import Tensor, nn
+from accelerate.utils import broadcast_object_list
 
 from mdgen.config import TrainingConfig
 from mdgen.device import autocast
 from mdgen.errors import MachineError, MdgenError
-from mdgen.progress import Progress
-from mdgen.training.checkpoint import load_newest_checkpoint, save_checkpoint
+from mdgen.progress import Progress, warn
+from mdgen.training.averages import Averages, HalfLife, PowerFunction, Profile
+from mdgen.training.checkpoint import load_best_checkpoint, load_newest_checkpoint, save_checkpoint
+from mdgen.training.engine import Engine, StepResult
+from mdgen.training.journal import LOG_EVERY, Journal
+from mdgen.training.schedule import Budget, learning_rate_factor
+from mdgen.training.signals import Interrupted, StopSignal
+from mdgen.training.task import Task
+
+#: Settings that change how a run is computed, but not what: they may differ when it goes on.
+MAY_CHANGE = {
+    *("micro_batch_size", "gradient_checkpointing", "compile", "memory_saver", "average_on_cpu"),
+    *("checkpoint_every", "keep_checkpoints", "pictures_every"),
+}
+#: Steps lost to non-finite numbers between two checkpoints before the run rolls back, and how often it may.
+MAX_LOST, MAX_ROLLBACKS = 5, 3
+#: Snapshots of the power-function averages over a run.
+SNAPSHOTS = 8
+#: Steps timed to fit a schedule to a time budget.
+PROBE_STEPS = 4
 
 
-class Task(Protocol):
-    """What is trained: an `nn.Module` that holds the networks and, called with sample indices, returns its losses.
+@dataclass
+class Position:
+    """Where a run is. steps: the schedule's length, less than configured where time was short.
 
-    parts: the optimizers to step in turn, each with its parameters and learning rate. A part of `active_parts` at a
-    step gets `losses = task(part, indices, progress, generator)` and its `losses["total"]` is minimised.
-    `progress` is the share of the run done, in [0, 1).
+    lost: steps not applied since the last checkpoint. rollbacks: each halved the learning rate.
     """
 
-    def __len__(self) -> int: ...
-
-    def parts(self) -> Mapping[str, tuple[list[nn.Parameter], float]]: ...
-
-    def active_parts(self, progress: float) -> list[str]: ...
-
-
-class Interrupted(MdgenError):
-    """Training was told to stop; the checkpoint is saved."""
-
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
-        self.exit_code = 128 + signal_number
+    done: int
+    steps: int
+    lost: int = 0
+    rollbacks: int = 0
 
 
 def train(
-    task: Any,
+    task: Task,
     config: TrainingConfig,
     *,
     name: str,
@@ -61,152 +67,221 @@ def train(
     settings: dict[str, Any],
     device: str = "auto",
     progress: Progress,
-) -> None:
-    """Train `task` in place to the end of `config.steps`; at return it holds the averaged (EMA) weights.
+    budget: Budget | None = None,
+) -> Averages:
+    """Train `task` in place to the end of its schedule; at return it holds the averaged (EMA) weights.
 
-    settings: whatever decides the result (config, data fingerprint); a resumed run must have equal ones.
-    Writes checkpoints to `run/checkpoints/<name>` and one line per 10 steps to `run/logs/<name>.jsonl`.
+    settings: whatever else decides the result (networks, data fingerprint); a resumed run must have equal ones.
+    Writes `run/checkpoints/<name>`, `run/logs/<name>` and `run/figures`; returns the averages, for other lengths.
+    Raises `Interrupted` when told to stop or out of time, `MachineError` when the machine or the numbers give out; the
+    same command goes on from the last checkpoint.
     """
-    loop = _Loop(task, config, name=name, seed=seed, run=run, settings=settings, device=device)
-    start = loop.resume()
-    with progress.task(name, config.steps, start) as advance, _StopSignal() as stop:
-        for step in range(start, config.steps):
-            losses = loop.step(step)
-            advance(1, {k: v for k, v in losses.items() if k != "total"} if step % 10 == 0 else None)
-            done = step + 1
-            if done % config.checkpoint_every == 0 or done == config.steps or stop.number:
-                loop.save(done)
-            if stop.number and done < config.steps:
-                raise Interrupted(f"{name} stopped at step {done}; give the same command to go on", stop.number)
-    loop.finish()
+    loop = Loop(task, config, name=name, seed=seed, run=run, settings=settings, device=device, progress=progress)
+    try:
+        if not loop.resume():
+            loop.begin(budget)
+        loop.run(budget)
+        loop.finish()
+    finally:
+        loop.journal.close()
+    return loop.averages
 
 
-def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """int64 [batch_size]: the samples of a step. An epoch is a permutation of (seed, epoch), walked through."""
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs = positions // count
-    orders = {epoch: np.random.default_rng([seed, 1, int(epoch)]).permutation(count) for epoch in np.unique(epochs)}
-    return np.array([orders[epoch][position % count] for epoch, position in zip(epochs, positions, strict=True)])
-
-
-def learning_rate_factor(config: TrainingConfig, step: int) -> float:
-    """Linear warm-up, then a cosine to `final_learning_rate` (Loshchilov & Hutter 2017, eq. 5)."""
-    warmup = max(1, round(config.warmup * config.steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    share = (step - warmup) / max(1, config.steps - warmup)
-    return config.final_learning_rate + (1 - config.final_learning_rate) * 0.5 * (1 + math.cos(math.pi * share))
-
-
-class _Loop:
-    """The state of one training: task, optimizers, average, random numbers, logs."""
+class Loop:
+    """The state of one training, and the order in which things happen to it."""
 
     def __init__(
-        self,
-        task: Any,
-        config: TrainingConfig,
-        *,
-        name: str,
-        seed: int,
-        run: Path,
-        settings: dict[str, Any],
-        device: str,
-    ) -> None:
-        self.config, self.seed, self.settings = config, seed, settings
-        self.folder = run / "checkpoints" / name
-        self.log_file = run / "logs" / f"{name}.jsonl"
-        self.accelerator = Accelerator(cpu=device == "cpu")
-        self.task = task
-        self.optimizers = {
-            part: torch.optim.AdamW(params, lr=rate, betas=config.betas, weight_decay=config.weight_decay)
-            for part, (params, rate) in task.parts().items()
-        }
-        self.rates = {part: rate for part, (_, rate) in task.parts().items()}
-        self.model = self.accelerator.prepare(task)
-        self.optimizers = {part: self.accelerator.prepare(o) for part, o in self.optimizers.items()}
-        half_life = config.ema_half_life * config.steps
-        self.ema = EMAModel(task.parameters(), decay=0.5 ** (1 / half_life)) if half_life >= 1 else None
-        self.log_lines: list[str] = []
-        self.started = time.monotonic()
+        self, task: Task, config: TrainingConfig, *, name: str, seed: int, run: Path,
+        settings: dict[str, Any], device: str, progress: Progress,
+    ) -> None:  # fmt: skip
+        self.task, self.config, self.name, self.progress = task, config, name, progress
+        training = {k: v for k, v in config.model_dump(mode="json").items() if k not in MAY_CHANGE}
+        self.settings = flat({"seed": seed, "training": training, **settings})
+        self.folder, self.snapshots = run / "checkpoints" / name, run / "averages" / name
+        self.engine = Engine(task, config, seed, device)
+        self.main = self.engine.accelerator.is_main_process
+        self.journal = Journal(run, name, config.batch_size, self.main)
+        self._plan(Position(0, config.steps))
 
-    def step(self, step: int) -> dict[str, float]:
-        """One optimizer step of every active part on one batch; returns the named losses."""
-        indices = batch_indices(len(self.task), self.config.batch_size, self.seed, step)
-        share = step / self.config.steps
-        torch.manual_seed(_mix(self.seed, step))  # dropout
-        generator = torch.Generator().manual_seed(_mix(self.seed + 1, step))
-        values: dict[str, float] = {}
-        self.model.train()
-        for part in self.task.active_parts(share):
-            optimizer = self.optimizers[part]
-            for group in optimizer.param_groups:
-                group["lr"] = self.rates[part] * learning_rate_factor(self.config, step)
-            with autocast(self.config.precision, self.accelerator.device):
-                losses: dict[str, Tensor] = self.model(part, indices, share, generator)
-            self._check_finite(losses, step)
-            self.accelerator.backward(losses["total"])
-            self.accelerator.clip_grad_norm_(self.task.parts()[part][0], self.config.clip_norm)
-            optimizer.step()
-            for each in self.optimizers.values():
-                each.zero_grad(set_to_none=True)
-            values |= {k if k != "total" else f"{part}_total": v.item() for k, v in losses.items()}
-        if self.ema is not None:
-            self.ema.step(self.task.parameters())
-        if step % 10 == 0:
-            self.log_lines.append(json.dumps({"step": step, **{k: round(v, 6) for k, v in values.items()}}))
-        return values
-
-    def save(self, done: int) -> None:
-        """A checkpoint after `done` steps, and the log up to there."""
-        if not self.accelerator.is_main_process:
-            return
-        state = {
-            "done": done,
-            "settings": self.settings,
-            "task": self.task.state_dict(),
-            "optimizers": {part: optimizer.state_dict() for part, optimizer in self.optimizers.items()},
-            "ema": None if self.ema is None else self.ema.state_dict(),
-            "log": self.log_lines,
-        }
-        save_checkpoint(self.folder, done, state, self.config.keep_checkpoints)
-        self.log_file.parent.mkdir(parents=True, exist_ok=True)
-        self.log_file.write_text("\n".join(self.log_lines) + "\n")
-
-    def resume(self) -> int:
-        """Load the newest checkpoint, if any, and return the number of steps it had done."""
+    def resume(self) -> bool:
+        """Load the newest checkpoint; whether there was one."""
         state = load_newest_checkpoint(self.folder)
         if state is None:
-            return 0
-        _require_equal(state["settings"], self.settings, self.folder)
-        self.task.load_state_dict(state["task"])
-        for part, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][part])
-        if self.ema is not None:
-            self.ema.load_state_dict(state["ema"])
-            self.ema.to(device=self.accelerator.device)
-        self.log_lines = state["log"]
-        return state["done"]
+            return False
+        require_equal(state["settings"], self.settings, self.folder)
+        self._load(state)
+        return True
+
+    def begin(self, budget: Budget | None) -> None:
+        """Fit the schedule to the time there is, and prove at once that checkpoints can be written."""
+        if self.config.final == "best" and self.task.validation_loss() is None:
+            raise MdgenError(f"{self.name}: final=best needs validation data; give some rows the role val")
+        self.journal.start(0, 0)
+        started = time.monotonic()
+        self.save()
+        if budget is None:
+            return
+        save_s = time.monotonic() - started
+        steps = budget.affordable_steps(self._step_s(), save_s, self.config.checkpoint_every, self.config.steps)
+        self._plan(Position(0, broadcast_object_list([steps])[0]))
+        if steps < self.config.steps:
+            self.progress.say(f"{self.name}: {steps} of {self.config.steps} steps fit into the time there is")
+        self.save()
+
+    def run(self, budget: Budget | None) -> None:
+        """Steps until the schedule is done."""
+        with self.progress.task(self.name, self.position.steps, self.position.done) as advance, StopSignal() as stop:
+            while (before := self.position.done) < self.position.steps:
+                late = budget is not None and budget.left_s <= 0
+                result = self.step(stop.number or (int(signal.SIGTERM) if late else 0))
+                if result.lost:
+                    self._lost(before, result)
+                advance(self.position.done - before, self._log(before, result))
+                scheduled = self._keep(before)
+                if result.stop and self.position.done < self.position.steps:
+                    if not scheduled:
+                        self.save()
+                    raise Interrupted(
+                        f"{self.name}: {'stopped' if stop.number else 'time is up'} at step {self.position.done} of "
+                        f"{self.position.steps}, checkpoint saved; give the same command to go on",
+                        result.stop,
+                    )
+
+    def step(self, stop: int = 0) -> StepResult:
+        """One optimizer step and its averages."""
+        position = self.position
+        factor = learning_rate_factor(self.config, position.done, position.steps) * 0.5**position.rollbacks
+        result = self.engine.step(position.done, position.done / position.steps, factor, stop)
+        if result.applied:
+            self.averages.update()
+        position.done += 1
+        return result
+
+    def save(self, score: float | None = None) -> None:
+        """A checkpoint of everything, after the lines of the journal up to here."""
+        if self.main:
+            if not self.engine.is_finite():
+                raise MachineError(f"{self.folder}: weights became non-finite; the last checkpoint is intact")
+            state = {
+                "position": asdict(self.position),
+                "settings": self.settings,
+                "journal": self.journal.sync(),
+                "averages": self.averages.state_dict(),
+                **self.engine.state_dict(),
+            }
+            save_checkpoint(self.folder, self.position.done, state, self.config.keep_checkpoints, score)
+        self.engine.accelerator.wait_for_everyone()
 
     def finish(self) -> None:
-        if self.ema is not None:
-            self.ema.copy_to(self.task.parameters())
+        """The averaged weights, of the last step or of the best checkpoint, in the place of the others."""
+        if self.config.final == "best":
+            best = load_best_checkpoint(self.folder)
+            if best is not None:
+                self.engine.load_state_dict(best)
+                self.averages.load_state_dict(best["averages"])
+        if self.averages.shadows:
+            self.averages.copy_to_parameters(self.averages.shadows[0])
         self.task.eval()
 
-    def _check_finite(self, losses: dict[str, Tensor], step: int) -> None:
-        bad = [name for name, value in losses.items() if not torch.isfinite(value)]
-        if bad:
+    def _plan(self, position: Position) -> None:
+        """Take a position; the length of the average follows from the length of the schedule."""
+        self.position = position
+        half_life = self.config.ema_half_life * position.steps
+        profiles: list[Profile] = [HalfLife(half_life)] if half_life >= 1 else []
+        profiles += map(PowerFunction, self.config.ema_profiles)
+        self.averages = Averages(self.engine.parameters, profiles, self.config.average_on_cpu)
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.engine.load_state_dict(state)
+        self._plan(Position(**state["position"]))
+        self.averages.load_state_dict(state["averages"])
+        self.journal.start(self.position.done, state["journal"])
+
+    def _keep(self, before: int) -> bool:
+        """What is due after a step: pictures, a snapshot of the averages, a checkpoint; whether there was one."""
+        done, steps = self.position.done, self.position.steps
+        if done <= before:  # rolled back
+            return True
+        if self.main and self.config.pictures_every and done % self.config.pictures_every == 0:
+            with self._averaged():
+                self.journal.pictures(done, self.task.pictures())
+        if self.main and self.config.ema_profiles and done * SNAPSHOTS // steps > before * SNAPSHOTS // steps:
+            save_checkpoint(self.snapshots, done, self.averages.snapshot())
+        scheduled = done % self.config.checkpoint_every == 0 or done == steps
+        if scheduled:
+            self.position.lost = 0
+            self.save(self._validation_loss() if self.main else None)
+        return scheduled
+
+    def _validation_loss(self) -> float | None:
+        with self._averaged():
+            loss = self.task.validation_loss()
+        if loss is not None:
+            self.journal.write(self.position.done, {"validation_loss": loss})
+        return loss
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        self.task.eval()
+        precision = autocast(self.config.precision, self.engine.device)
+        with torch.no_grad(), precision, self.averages.applied():
+            yield
+
+    def _log(self, step: int, result: StepResult) -> dict[str, float] | None:
+        """A line now and then; returns what to show beside the bar."""
+        if step % LOG_EVERY or not result.applied:
+            return None
+        self.journal.write(step, result.values)
+        return {"loss": result.values["total"], **self.journal.speed(step)}
+
+    def _lost(self, step: int, result: StepResult) -> None:
+        """A step that was not applied; too many, and the run goes back to the last checkpoint at half the rate."""
+        bad = [name for name, value in result.values.items() if not math.isfinite(value)]
+        samples = self.task.sample_names(self.engine.batches.indices(step))
+        self._event(step, f"{', '.join(bad)} not finite, step skipped; its samples: {', '.join(samples)}")
+        self.position.lost += 1
+        if self.position.lost <= MAX_LOST:
+            return
+        rollbacks = self.position.rollbacks + 1
+        if rollbacks > MAX_ROLLBACKS:
             raise MachineError(
-                f"{self.folder}: {', '.join(bad)} became non-finite at step {step}; the last checkpoint is intact: "
-                "start again with a lower learning_rate in a new run folder"
+                f"{self.folder}: {', '.join(bad)} not finite at step {step}, also after {MAX_ROLLBACKS} returns to the "
+                f"last checkpoint at lower rates; that one is intact. {self.journal.file} names the samples: look at "
+                "them, or lower learning_rate in a new --run"
             )
+        state = load_newest_checkpoint(self.folder)
+        assert state is not None
+        self._load(state)
+        self.position.rollbacks = rollbacks
+        self._event(self.position.done, f"back to step {self.position.done}, learning rate times {0.5**rollbacks:g}")
+
+    def _event(self, step: int, message: str) -> None:
+        self.journal.event(step, message)
+        if self.main:
+            warn(f"{self.name} step {step}: {message[:300]}")
+
+    def _step_s(self) -> float:
+        """Seconds that a step takes, measured on a few that leave no trace."""
+        state = copy.deepcopy(self.engine.state_dict())
+        started = 0.0
+        for step in range(PROBE_STEPS + 1):
+            if step == 1:
+                started = time.monotonic()
+            self.engine.step(step, 0.0, 0.0)
+        self.engine.load_state_dict(state)
+        return (time.monotonic() - started) / PROBE_STEPS
 
 
-def _mix(seed: int, step: int) -> int:
-    """A 63-bit seed for (seed, step)."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted keys."""
+    flattened: dict[str, Any] = {}
+    for key, value in tree.items():
+        flattened |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flattened
 
 
-def _require_equal(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
+def require_equal(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
+    """Raise `MdgenError` that lists how settings differ from those a run was trained with."""
     differences = [
         f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
         for key in sorted({*old, *new})
@@ -217,26 +292,3 @@ def _require_equal(old: dict[str, Any], new: dict[str, Any], folder: Path) -> No
             f"{folder}: was trained with other settings ({'; '.join(differences)[:400]}); "
             "use the same ones to go on, or a new --run"
         )
-
-
-class _StopSignal:
-    """Turns SIGINT and SIGTERM into a number that the loop reads between two steps."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> _StopSignal:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._previous[number] = signal.signal(number, self._remember)
-            except ValueError:  # only the main thread may: elsewhere signals keep their meaning
-                break
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.number = number

@@ -130,7 +130,7 @@ def test_the_discriminator_judges_patches() -> None:
 
 
 def test_latent_scales_go_from_common_to_own_and_keep_the_total_variance_at_one() -> None:
-    from mdgen.training.autoencoder import latent_scales
+    from mdgen.training.autoencoder_check import latent_scales
 
     std = np.array([2.0, 0.5, 0.1])
     for whitening in (0.0, 0.5, 1.0):

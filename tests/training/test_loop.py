@@ -1,70 +1,113 @@
-"""The loop: exact resume, checkpoints that are whole or skipped, settings that may not change, averages."""
+"""The loop: exact resume, signals, time budgets, settings that may not change, and what it does about bad numbers."""
 
 import json
 import os
 import signal
-import subprocess
-import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from mdgen.config import TrainingConfig
 from mdgen.errors import MachineError, MdgenError
-from mdgen.progress import Progress
-from mdgen.training.checkpoint import load_newest_checkpoint, save_checkpoint
-from mdgen.training.loop import batch_indices, learning_rate_factor, train
+from mdgen.training.checkpoint import checkpoints, load_newest_checkpoint, save_checkpoint
+from mdgen.training.journal import read_metrics
+from mdgen.training.schedule import Budget, batch_indices, learning_rate_factor
+from mdgen.training.signals import Interrupted
+from tests.training.toys import CONFIG, PROCESSES, Line, fit, fit_averages, fit_slowly, same
 
 
-class Line(nn.Module):
-    """Fits noisy numbers; uses every kind of randomness the loop hands out."""
-
-    def __init__(self, poison_at: float = 2.0) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layer = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.2), nn.Linear(8, 1))
-        self.poison_at = poison_at
-        self.seen: list[np.ndarray] = []
-
-    def __len__(self) -> int:
-        return 7
-
-    def parts(self) -> dict[str, tuple[list[nn.Parameter], float]]:
-        return {"line": (list(self.parameters()), 0.01)}
-
-    def active_parts(self, progress: float) -> list[str]:
-        return ["line"]
-
-    def forward(self, part: str, indices: np.ndarray, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        self.seen.append(indices)
-        x = torch.from_numpy(indices).float()[:, None] + torch.randn(len(indices), 1, generator=generator)
-        loss = (self.layer(x) - x).square().mean()
-        return {"total": loss * (float("nan") if progress >= self.poison_at else 1)}
+def changed(**values: object) -> TrainingConfig:
+    return TrainingConfig.model_validate({**CONFIG.model_dump(), **values})
 
 
-CONFIG = TrainingConfig(steps=12, batch_size=3, learning_rate=0.01, checkpoint_every=3, ema_half_life=0.2)
+def log(run: Path) -> str:
+    return (run / "logs" / "line" / "metrics.jsonl").read_text()
 
 
-def fit(run: Path, task: nn.Module | None = None, config: TrainingConfig = CONFIG, **settings: object) -> nn.Module:
-    task = task or Line()
-    train(task, config, name="line", seed=1, run=run, settings=settings, device="cpu", progress=Progress(quiet=True))
-    return task
+def test_a_process_killed_at_random_moments_ends_as_one_that_was_not(tmp_path) -> None:
+    """kill -9, the same command again, six times over: weights, optimizer, averages and log, bit for bit."""
+    run, started = tmp_path / "killed", PROCESSES.Event()
+    for moment in np.random.default_rng(0).uniform(0, 0.6, 6):
+        started.clear()
+        process = PROCESSES.Process(target=fit_slowly, args=(run, 0.05, started))
+        process.start()
+        started.wait()
+        time.sleep(moment)
+        process.kill()
+        process.join()
+    process = PROCESSES.Process(target=fit_slowly, args=(run, 0, started))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    whole = tmp_path / "whole"
+    fit(whole)
+    states = [load_newest_checkpoint(r / "checkpoints" / "line") for r in (run, whole)]
+    assert states[0] is not None
+    assert json.dumps(states[0], default=lambda t: t.tolist()) == json.dumps(states[1], default=lambda t: t.tolist())
+    assert log(run) == log(whole)
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path) -> None:
-    whole = fit(tmp_path / "whole")
-    with pytest.raises(MachineError, match="non-finite at step 8"):
-        fit(tmp_path / "torn", Line(poison_at=8 / 12))
-    torn = fit(tmp_path / "torn")
-    assert len(torn.seen) == 6  # steps 6 to 11: the last checkpoint was after 6
-    for a, b in zip(whole.state_dict().values(), torn.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
-    logs = [(tmp_path / name / "logs" / "line.jsonl").read_text() for name in ("whole", "torn")]
-    assert logs[0] == logs[1]
-    assert [json.loads(line)["step"] for line in logs[0].splitlines()] == [0, 10]
+def test_an_interrupted_run_says_how_to_go_on_and_ends_as_a_whole_one(tmp_path) -> None:
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        run = tmp_path / str(code)
+        timer = threading.Timer(0.25, os.kill, (os.getpid(), number))
+        timer.start()
+        with pytest.raises(Interrupted, match="checkpoint saved; give the same command to go on") as stopped:
+            fit(run, Line(pause_s=0.1))
+        assert stopped.value.exit_code == code
+        resumed = fit(run)
+        assert len(resumed.seen) < CONFIG.steps
+        assert same(resumed, fit(tmp_path / "whole"))
+        assert log(run) == log(tmp_path / "whole")
+
+
+def test_a_second_signal_stops_at_once() -> None:
+    from mdgen.training.signals import StopSignal
+
+    with StopSignal() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.number == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_schedule_shortened_to_the_time_there_is_equals_one_of_that_length(tmp_path) -> None:
+    config = changed(steps=10000, checkpoint_every=100, ema_profiles=())
+    run = tmp_path / "planned"
+    with suppress(Interrupted):  # the machine may be slower than when it was measured
+        fit(run, Line(pause_s=0.05), config, Budget.of(3 / 60))
+    state = load_newest_checkpoint(run / "checkpoints" / "line")
+    assert state is not None
+    steps = state["position"]["steps"]
+    assert 1 < steps < 60
+    assert same(fit(run, config=config), fit(tmp_path / "plain", config=changed(steps=steps, ema_profiles=())))
+
+
+def test_when_time_is_up_the_run_stops_with_a_checkpoint(tmp_path) -> None:
+    fit_twice = fit(tmp_path / "whole")
+    with pytest.raises(Interrupted, match="time is up at step 1 of 12") as stopped:
+        fit(tmp_path / "late", budget=LateAfterPlanning())
+    assert stopped.value.exit_code == 143
+    assert same(fit(tmp_path / "late"), fit_twice)
+
+
+class LateAfterPlanning(Budget):
+    """Time enough for everything when asked to plan, none later."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 0.0)
+
+    @property
+    def left_s(self) -> float:
+        return 0.0
+
+    def affordable_steps(self, *args: object, **kwargs: object) -> int:
+        return CONFIG.steps
 
 
 def test_data_order_depends_on_seed_and_step_alone_and_every_epoch_shows_all() -> None:
@@ -75,78 +118,147 @@ def test_data_order_depends_on_seed_and_step_alone_and_every_epoch_shows_all() -
     assert np.array_equal(batch_indices(7, 3, 5, 9), straight[27:30])
 
 
-def test_a_changed_setting_is_shown_and_refused(tmp_path) -> None:
-    fit(tmp_path, width=8)
-    with pytest.raises(MdgenError, match="width was 8, is 9"):
-        fit(tmp_path, width=9)
-
-
-def test_a_torn_or_altered_checkpoint_is_skipped_and_only_torn_ones_are_an_error(tmp_path, caplog) -> None:
-    for step in (1, 2):
-        save_checkpoint(tmp_path, step, {"done": step, "weights": torch.ones(3)}, keep=2)
-    state = tmp_path / "step-00000002" / "state.pt"
-    content = bytearray(state.read_bytes())
-    content[len(content) // 2] ^= 1
-    state.write_bytes(content)
-    newest = load_newest_checkpoint(tmp_path)
-    assert newest is not None
-    assert newest["done"] == 1
-    assert "sha256" in caplog.text
-    (tmp_path / "step-00000001" / "manifest.json").unlink()
-    with pytest.raises(MdgenError, match="none of 2 checkpoints"):
-        load_newest_checkpoint(tmp_path)
-
-
-def test_a_failed_save_leaves_the_earlier_checkpoint_and_no_partial_one(tmp_path, monkeypatch) -> None:
-    save_checkpoint(tmp_path, 1, {"done": 1}, keep=2)
-
-    def full_disk(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full_disk)
-    with pytest.raises(MachineError, match="No space left"):
-        save_checkpoint(tmp_path, 2, {"done": 2}, keep=2)
-    assert [p.name for p in tmp_path.iterdir()] == ["step-00000001"]
-
-
-def test_only_the_newest_checkpoints_are_kept(tmp_path) -> None:
-    for step in range(5):
-        save_checkpoint(tmp_path, step, {"done": step}, keep=2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000003", "step-00000004"]
+def test_a_changed_setting_is_shown_and_refused_unless_it_changes_nothing(tmp_path) -> None:
+    fit(tmp_path, network={"width": 8})
+    with pytest.raises(MdgenError, match=r"network\.width was 8, is 9"):
+        fit(tmp_path, network={"width": 9})
+    with pytest.raises(MdgenError, match=r"training\.steps was 12, is 13"):
+        fit(tmp_path, config=changed(steps=13), network={"width": 8})
+    fit(tmp_path, config=changed(checkpoint_every=5, keep_checkpoints=1, micro_batch_size=1), network={"width": 8})
 
 
 def test_the_learning_rate_warms_up_and_anneals() -> None:
     config = TrainingConfig(steps=100, warmup=0.1, final_learning_rate=0.02)
-    factors = [learning_rate_factor(config, step) for step in range(100)]
+    factors = [learning_rate_factor(config, step, 100) for step in range(100)]
     assert factors[0] == pytest.approx(0.1)
     assert max(factors) == factors[9] == pytest.approx(1)
     assert factors[-1] == pytest.approx(0.02, abs=0.002)
     assert factors[9:] == sorted(factors[9:], reverse=True)
 
 
-def test_a_killed_process_goes_on_to_the_same_weights(tmp_path) -> None:
-    """kill -9 in the middle, the same command again: as one run."""
-    script = tmp_path / "fit.py"
-    script.write_text(
-        "import sys, time, pathlib, torch\n"
-        "sys.path.insert(0, sys.argv[2])\n"
-        "from test_loop import Line, fit\n"
-        "class Slow(Line):\n"
-        "    def forward(self, *args):\n"
-        "        time.sleep(0.15); print('step', flush=True)\n"
-        "        return super().forward(*args)\n"
-        "task = fit(pathlib.Path(sys.argv[1]), Slow())\n"
-        "torch.save(task.state_dict(), sys.argv[1] + '/end.pt')\n"
+def test_a_step_with_bad_numbers_is_skipped_and_its_samples_are_named(tmp_path, capsys) -> None:
+    task = fit(tmp_path, Line(poison=lambda progress: progress == 7 / 12))
+    assert all(torch.isfinite(p).all() for p in task.parameters())
+    events = [json.loads(line) for line in log(tmp_path).splitlines() if "event" in line]
+    samples = ", ".join(map(str, batch_indices(7, 4, 1, 7)))
+    message = f"total, gradient_norm/line not finite, step skipped; its samples: {samples}"
+    assert events == [{"step": 7, "event": message}]
+    assert "step skipped" in capsys.readouterr().err
+    state = load_newest_checkpoint(tmp_path / "checkpoints" / "line")
+    assert state is not None
+    assert state["averages"]["updates"] == 11
+
+
+def test_lasting_bad_numbers_lead_back_to_the_last_checkpoint_at_lower_rates_and_then_to_an_end(tmp_path) -> None:
+    config = changed(steps=24, checkpoint_every=12)
+    with pytest.raises(MachineError, match="not finite at step 20, also after 3 returns") as failed:
+        fit(tmp_path / "lost", Line(poison=lambda progress: progress >= 15 / 24), config)
+    assert failed.value.exit_code == 4
+    text = log(tmp_path / "lost")
+    assert [json.loads(line)["event"] for line in text.splitlines() if "back to" in line] == [
+        "back to step 12, learning rate times 0.125"  # earlier returns were on lines that the next one took back
+    ]
+    state = load_newest_checkpoint(tmp_path / "lost" / "checkpoints" / "line")
+    assert state is not None
+    assert state["position"]["done"] == 12
+    assert all(torch.isfinite(value).all() for value in state["task"].values())
+
+
+def test_a_lower_rate_saves_a_run_that_a_high_one_would_lose(tmp_path) -> None:
+    class Fragile(Line):
+        def forward(self, batch, progress):
+            losses = super().forward(batch, progress)
+            rate = self.engine_rate()
+            return {"total": losses["total"] * (float("nan") if progress >= 0.5 and rate > 0.003 else 1)}
+
+    task = Fragile()
+    config = changed(steps=24, checkpoint_every=6, final_learning_rate=1.0, warmup=0.0)
+    import mdgen.training.loop as loop
+
+    made: list[loop.Loop] = []
+
+    class Spied(loop.Loop):
+        def __init__(self, *args, **kwargs) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    task.engine_rate = lambda: 0.01 * 0.5 ** made[0].position.rollbacks
+    original, loop.Loop = loop.Loop, Spied
+    try:
+        fit(tmp_path, task, config)
+    finally:
+        loop.Loop = original
+    assert made[0].position.rollbacks == 2
+    assert {
+        row["learning_rate"]
+        for row in read_metrics(tmp_path / "logs" / "line" / "metrics.jsonl")[1:]
+        if "learning_rate" in row and row["step"] >= 20
+    } == {0.0025}
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path) -> None:
+    task = Line()
+    task.layer[0].weight.data.fill_(float("nan"))
+    with pytest.raises(MachineError, match="non-finite"):
+        fit(tmp_path / "bad", task)
+    assert not checkpoints(tmp_path / "bad" / "checkpoints" / "line")
+
+
+def test_the_best_checkpoint_is_kept_and_used_where_asked(tmp_path) -> None:
+    class Worsening(Line):
+        calls = 0
+
+        def validation_loss(self) -> float:
+            self.calls += 1
+            return [9.0, 1.0, 2.0, 3.0, 4.0][min(self.calls - 1, 4)]
+
+    best = fit(tmp_path / "best", Worsening(), changed(final="best", keep_checkpoints=1))
+    names = [c.name for c in checkpoints(tmp_path / "best" / "checkpoints" / "line")]
+    assert names == ["step-00000003", "step-00000012"]
+    state = load_newest_checkpoint(tmp_path / "best" / "checkpoints" / "line")
+    assert state is not None
+    saved = load_newest_checkpoint(tmp_path / "best" / "checkpoints" / "line")
+    assert saved is not None
+    from mdgen.training.checkpoint import load_best_checkpoint
+
+    chosen = load_best_checkpoint(tmp_path / "best" / "checkpoints" / "line")
+    assert chosen is not None
+    for parameter, value in zip(best.parameters(), chosen["averages"]["shadows"][0], strict=True):
+        assert torch.equal(parameter.data, value)
+
+
+def test_a_run_writes_curves_and_tensorboard(tmp_path) -> None:
+    fit(tmp_path)
+    assert (tmp_path / "figures" / "line_curves.png").stat().st_size > 5000
+    events = list((tmp_path / "logs" / "line").glob("events.out.tfevents*"))
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(events[0]))
+    board.Reload()
+    assert {"total", "gradient_norm/line", "learning_rate", "images/s", "GB", "validation_loss"} <= set(
+        board.Tags()["scalars"]
     )
-    command = [sys.executable, str(script), str(tmp_path / "run"), str(Path(__file__).parent)]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert first.stdout is not None
-    for _ in range(5):
-        first.stdout.readline()
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    assert not (tmp_path / "run" / "end.pt").exists()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    end = torch.load(tmp_path / "run" / "end.pt", weights_only=True)
-    for a, b in zip(end.values(), fit(tmp_path / "whole").state_dict().values(), strict=True):
-        assert torch.equal(a, b)
+
+
+def test_a_run_that_cannot_write_fails_at_its_first_step_with_one_line(tmp_path) -> None:
+    (tmp_path / "checkpoints").write_text("in the way")
+    task = Line()
+    with pytest.raises(MachineError, match="not written") as failed:
+        fit(tmp_path, task)
+    assert failed.value.exit_code == 4
+    assert not task.seen
+
+
+def test_averages_of_other_lengths_come_out_of_the_run(tmp_path) -> None:
+    averages = fit_averages(tmp_path, Line())
+    assert len(averages.shadows) == 2
+    assert [c.name for c in checkpoints(tmp_path / "averages" / "line")][-1] == "step-00000012"
+
+
+def test_only_unusable_checkpoints_are_an_error_never_a_fresh_start(tmp_path) -> None:
+    fit(tmp_path)
+    for checkpoint in checkpoints(tmp_path / "checkpoints" / "line"):
+        (checkpoint / "task.safetensors").write_bytes(b"torn")
+    with pytest.raises(MdgenError, match="none of 2 checkpoints is usable"):
+        fit(tmp_path)
+    save_checkpoint(tmp_path / "x", 0, {"a": 1})

@@ -11,7 +11,15 @@ from mdgen.data.splits import assign_roles
 from validation.context import Context
 from validation.kinematics import autocorrelation, measure
 from validation.motion import assess_kinematics
-from validation.motion_distance import measure_windows, session_distances, session_units, set_distances, signed_shift
+from validation.motion_distance import (
+    fresh_session_limit,
+    measure_windows,
+    session_distances,
+    session_units,
+    set_distances,
+    signed_shift,
+    typical_distances,
+)
 from validation.plausibility import learn_bounds
 from validation.results import FAIL, PASS, UNAVAILABLE
 from validation.scales import QUANTITIES, Scales, has_axes, scales_of
@@ -290,6 +298,17 @@ def test_a_set_is_at_no_distance_from_itself_and_sessions_are_apart(real):
     names = ["torso_velocity", "step_period"]
     assert set_distances(windows, windows, names, real.users).to_numpy() == pytest.approx(0)
     assert (session_distances(windows, names).to_numpy() > 0).all()
+
+
+def test_what_fresh_sessions_reach_is_more_than_typical_and_most_for_few_users(real):
+    windows = measure_windows(real, True)
+    sessions = session_distances(windows, ["torso_velocity", "step_period", "bandwidth", "lead"])
+    assert sessions.groupby("user").size().tolist() == [5, 5, 5, 5]
+    relative = sessions / typical_distances(sessions, windows.scales)
+    everybody = fresh_session_limit(relative, np.random.default_rng(0))
+    alone = [fresh_session_limit(rows, np.random.default_rng(0)) for _, rows in relative.groupby(level="user")]
+    assert everybody > 1.1
+    assert max(alone) > everybody
 
 
 def test_a_signed_shift_is_the_logarithm_of_the_scale(real):

@@ -96,7 +96,7 @@ def judged(case: Transfer, **kwargs):
     rule = RULES["tstr"]
     scores = case.synthetic - rule["ceiling_share"] * case.real
     margins = macro_intervals(scores, case.users, case.groups, np.random.default_rng(0))
-    return tstr_gate(case, margins, rule, floor=0.25, **kwargs)
+    return tstr_gate(case, margins, rule, 0.25, failing_users(case.per_user, rule["user_share"]), **kwargs)
 
 
 def test_the_interval_of_equal_scores_is_a_point():
@@ -310,9 +310,10 @@ def test_all_names_moved_on_fail_both_gates(context, honest):
 
 def test_a_user_without_synthetic_images_fails_by_name(context, honest):
     fewer = honest.select((honest.table["user"] != "d").to_numpy())
-    gate = assess_usefulness(context.judging(fewer)).gates[0]
-    assert gate.status == FAIL
-    assert "no synthetic images of: d" in gate.note
+    found = assess_usefulness(context.judging(fewer))
+    assert found.gates[0].status == FAIL
+    assert "no synthetic images of: d" in found.gates[0].note
+    assert found.failed_users == ["d"]
 
 
 def test_four_windows_per_user_are_too_few(context, honest):

@@ -1,0 +1,114 @@
+"""Latents of all training windows, encoded once: a file that is mapped, so that memory does not grow with the data."""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mdgen.data.windows import WindowCutter
+from mdgen.models.autoencoder import normalise_latents
+from mdgen.training.checkpoint import MANIFEST, replacing_folder, verify
+
+#: Windows encoded at a time.
+_ENCODED_AT_ONCE = 128
+
+
+class MappedRows:
+    """A `.npy` file of which rows are read as they are needed; pages read are given back at once."""
+
+    def __init__(self, file: Path) -> None:
+        with open(file, "rb") as stream:
+            np.lib.format.read_magic(stream)
+            self.shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+            self._mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            self._array = np.frombuffer(self._mapping, dtype, offset=stream.tell()).reshape(self.shape)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """A copy of these rows."""
+        values = self._array[rows]
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+        return values
+
+
+class Latents(Protocol):
+    """Where latents come from."""
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, h, w)."""
+        ...
+
+    def sample(self, views: np.ndarray, generator: torch.Generator) -> Tensor:
+        """float32 [N, C, h, w]: latents of these views, drawn afresh from their posteriors."""
+        ...
+
+
+@dataclass(frozen=True)
+class LatentCache:
+    """Normalised posterior mean and deviation, float16 [views, C, h, w], of every view of every training window."""
+
+    mean: MappedRows
+    std: MappedRows
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        return self.mean.shape[1:]
+
+    def sample(self, views: np.ndarray, generator: torch.Generator) -> Tensor:
+        mean, std = (torch.from_numpy(rows[views]).float() for rows in (self.mean, self.std))
+        return mean + std * torch.randn(mean.shape, generator=generator)
+
+
+def cached_latents(autoencoder: nn.Module, windows: WindowCutter, folder: Path, fingerprint: str) -> LatentCache:
+    """Latents of every view, from `folder` where its fingerprint and hashes fit, else encoded and stored there.
+
+    fingerprint: of everything the latents depend on, data and weights.
+    """
+    if not _fits(folder, fingerprint):
+        with replacing_folder(folder, {"fingerprint": fingerprint}) as temporary:
+            _encode_all(autoencoder, windows, temporary)
+    return LatentCache(MappedRows(folder / "mean.npy"), MappedRows(folder / "std.npy"))
+
+
+@torch.no_grad()
+def encode(autoencoder: nn.Module, images: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Normalised posterior mean and deviation, each [N, C, h, w] on the CPU, of images [N, C, H, W]."""
+    device = next(autoencoder.parameters()).device
+    posterior = autoencoder.encode(torch.from_numpy(images).to(device)).latent_dist  # type: ignore[operator]
+    scale = torch.tensor(autoencoder.config.latents_std, device=device).view(1, -1, 1, 1)  # type: ignore[union-attr, arg-type]
+    return normalise_latents(autoencoder, posterior.mean).cpu(), (posterior.std / scale).cpu()  # type: ignore[arg-type]
+
+
+def _fits(folder: Path, fingerprint: str) -> bool:
+    try:
+        verify(folder)
+        return json.loads((folder / MANIFEST).read_text())["fingerprint"] == fingerprint
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _encode_all(autoencoder: nn.Module, windows: WindowCutter, folder: Path) -> None:
+    count = len(windows.views)
+    with open(folder / "mean.npy", "wb") as mean_file, open(folder / "std.npy", "wb") as std_file:
+        for views in _batches(count, _ENCODED_AT_ONCE):
+            parts = encode(autoencoder, np.stack([windows.cut(windows.views[view]) for view in views]))
+            for file, part in zip((mean_file, std_file), parts, strict=True):
+                rows = part.half().numpy()
+                if views.start == 0:
+                    header = {"descr": rows.dtype.str, "fortran_order": False, "shape": (count, *rows.shape[1:])}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(rows.tobytes())
+
+
+def _batches(count: int, size: int) -> Iterator[range]:
+    for start in range(0, count, size):
+        yield range(start, min(start + size, count))

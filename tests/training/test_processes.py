@@ -1,0 +1,135 @@
+"""Several processes: two that share a batch learn what one learns, only one writes, and their number may change."""
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mdgen.config import TrainingConfig
+from mdgen.errors import MdgenError
+from mdgen.generate import generate
+from mdgen.run import Run
+from mdgen.training.autoencoder import train_autoencoder
+from mdgen.training.checkpoint import load_newest_checkpoint
+from mdgen.training.denoiser import train_denoiser
+from mdgen.training.signals import Interrupted
+from tests.conftest import ridges, tiny_recipe
+from tests.training.toys import CONFIG, PROCESSES, Line, fit
+
+
+def launch(action: Callable[..., object], *arguments: object, processes: int = 2) -> list[int]:
+    """Exit codes of processes that do `action(*arguments)`, started as `accelerate launch` would start them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    started = [
+        PROCESSES.Process(target=_member, args=(rank, processes, port, action, arguments)) for rank in range(processes)
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(120)
+        process.kill()
+    return [process.exitcode or 0 for process in started]
+
+
+def _member(rank: int, processes: int, port: int, action: Callable[..., object], arguments: tuple) -> None:
+    os.environ |= {
+        **{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)},
+        **{"LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
+    }
+    torch.set_num_threads(1)
+    try:
+        action(*arguments)
+    except MdgenError as error:
+        os._exit(error.exit_code)
+
+
+def train(run: Path, batch_size: int = 4) -> None:
+    fit(run, Line(dropout=0), TrainingConfig.model_validate({**CONFIG.model_dump(), "batch_size": batch_size}))
+
+
+class Stopping(Line):
+    """Is told to stop in its last process, at the seventh step."""
+
+    def draw(self, indices, generator):
+        if len(self.seen) == 6 and os.environ.get("RANK", "1") == "1":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().draw(indices, generator)
+
+
+def train_and_stop(run: Path) -> None:
+    fit(run, Stopping(dropout=0))
+
+
+def train_both_stages(folder: Path) -> None:
+    """All but the first process may not write any file into the run."""
+    if os.environ.get("RANK", "0") != "0":
+        sys.addaudithook(_refuse_to_write)
+    run, recipe = Run(folder), tiny_recipe()
+    assert train_autoencoder(ridges(), run, recipe, device="cpu").images == 36
+    train_denoiser(ridges(), run, recipe, device="cpu")
+
+
+def _refuse_to_write(event: str, arguments: tuple) -> None:
+    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
+        raise AssertionError(f"a process that is not the first one writes {arguments[0]}")
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    state = load_newest_checkpoint(run / "checkpoints" / "line")
+    assert state is not None
+    return state["task"]
+
+
+def close(a: Path, b: Path) -> None:
+    for x, y in zip(weights(a).values(), weights(b).values(), strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-6)
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "logs" / "line" / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("batch_size", [4, 5])
+def test_two_processes_learn_what_one_learns_from_the_same_batches(tmp_path, batch_size) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(one, batch_size)
+    assert launch(train, two, batch_size) == [0, 0]
+    close(one, two)
+    for a, b in zip(metrics(one), metrics(two), strict=True):
+        assert a == pytest.approx(b, rel=1e-3)
+    assert len(list((two / "logs" / "line").glob("events*"))) == 1
+
+
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path) -> None:
+    train(tmp_path / "one")
+    assert launch(train_and_stop, tmp_path / "fewer") == [143, 143]
+    train(tmp_path / "fewer")
+    close(tmp_path / "one", tmp_path / "fewer")
+    with pytest.raises(Interrupted):
+        train_and_stop(tmp_path / "more")
+    assert launch(train, tmp_path / "more") == [0, 0]
+    close(tmp_path / "one", tmp_path / "more")
+
+
+def test_both_stages_train_in_two_processes_and_only_one_writes(tmp_path) -> None:
+    run, alone = tmp_path / "run", tmp_path / "alone"
+    assert launch(train_both_stages, run) == [0, 0]
+    train_autoencoder(ridges(), Run(alone), tiny_recipe(), device="cpu")
+    a, b = (load_file(next((folder / "autoencoder").glob("*.safetensors"))) for folder in (run, alone))
+    for name, weight in a.items():
+        torch.testing.assert_close(weight, b[name], rtol=1e-3, atol=1e-5)
+    assert np.isfinite(generate(run, tiny_recipe().generate, device="cpu").images).all()
+
+
+def test_a_batch_smaller_than_the_processes_is_refused(tmp_path) -> None:
+    assert launch(train, tmp_path / "two", 1) == [2, 2]

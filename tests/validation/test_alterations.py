@@ -1,0 +1,165 @@
+"""Tampering: honest fresh sessions stand at 0, altered ones near 1 by name, and the alterations do what they say."""
+
+import numpy as np
+import pytest
+from striders import fresh, of_user, striders
+
+from validation.alterations import assess_alterations, failing_users
+from validation.context import Context
+from validation.detectors import Rows, interval
+from validation.fingerprints import fingerprint, lead_and_lag, mean_velocity, skewed_changes
+from validation.sets import prepare_sets
+from validation.settings import ValidationSettings
+from validation.tampering import ALTERATIONS, tolerated
+
+NAMED = ("time reversed", "doppler flipped", "cadence slower", "doppler wider", "quantised", "averaged", "floor raised")
+
+
+@pytest.fixture(scope="module")
+def context() -> Context:
+    return Context(prepare_sets(striders(), fresh()), ValidationSettings())
+
+
+def gate(context, synthetic):
+    return assess_alterations(context.judging(synthetic)).gates[0]
+
+
+def position(context, synthetic, name):
+    finding = assess_alterations(context.judging(synthetic))
+    return next(m.value for m in finding.metrics if m.scope == name)
+
+
+@pytest.mark.parametrize("seed", [7, 8, 9])
+def test_fresh_sessions_pass(context, seed):
+    found = gate(context, fresh(seed=seed))
+    assert found.status == "pass", found.note
+    assert found.value < 0.2
+
+
+def test_the_generators_own_training_rows_pass(context):
+    assert gate(context, striders().role("train")).status == "pass"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["time reversed", "doppler flipped", "cadence slower", "doppler wider", "quantised", "averaged", "floor raised"],
+)
+def test_an_altered_set_fails_by_the_name_of_the_alteration(context, name):
+    made = fresh()
+    altered = made.with_images(ALTERATIONS[name](made.images, np.random.default_rng(0)))
+    found = gate(context, altered)
+    assert found.status == "fail"
+    assert name in found.note
+    assert position(context, altered, name) > 0.7
+
+
+def test_unseen_tampering_is_noticed_too(context):
+    made, rng = fresh(), np.random.default_rng(0)
+    salted = np.where(rng.random(made.images.shape) < 0.03, 1, made.images)
+    halved = np.repeat(made.images[..., ::2], 2, axis=-1)
+    for images in (salted, halved):
+        assert gate(context, made.with_images(images)).status == "fail"
+
+
+def test_one_reversed_user_fails_by_name(context):
+    made = fresh()
+    mine = of_user(made, "cas")[:, None, None, None]
+    finding = assess_alterations(context.judging(made.with_images(np.where(mine, made.images[..., ::-1], made.images))))
+    assert finding.gates[0].status == "fail"
+    assert finding.failed_users == ["cas"]
+    assert finding.per_user.loc["cas", "altered_as"] == "time reversed"
+    assert finding.per_user.loc["ann", "altered_position"] < 0.5
+
+
+def test_a_third_of_the_images_reversed_stand_at_a_third(context):
+    made = fresh()
+    images = made.images.copy()
+    images[::3] = images[::3, ..., ::-1]
+    assert position(context, made.with_images(images), "time reversed") == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_the_detectors_are_trained_once_for_one_real_data_set(context):
+    said = []
+    context.say = said.append
+    gate(context, fresh(seed=11))
+    gate(context, fresh(seed=12))
+    assert said == []
+
+
+def test_too_few_real_images_are_unavailable_with_the_reason():
+    finding = assess_alterations(Context(prepare_sets(striders(sessions=1, windows=2), fresh()), ValidationSettings()))
+    assert finding.gates[0].status == "unavailable"
+    assert "8 real images to learn from" in finding.gates[0].note
+
+
+@pytest.mark.parametrize("name", ALTERATIONS)
+def test_alterations_keep_shape_range_and_input(name):
+    images = striders(("train",), sessions=1, windows=2).images
+    before = images.copy()
+    made = ALTERATIONS[name](images, np.random.default_rng(0))
+    assert made.shape == images.shape
+    assert made.dtype == np.float32
+    assert np.abs(made).max() <= 1
+    assert not np.array_equal(made, images)
+    assert np.array_equal(images, before)
+
+
+@pytest.mark.parametrize("name", ["time reversed", "doppler flipped"])
+def test_flips_undo_themselves(name):
+    images = striders(("train",), sessions=1, windows=2).images
+    rng = np.random.default_rng(0)
+    assert np.array_equal(ALTERATIONS[name](ALTERATIONS[name](images, rng), rng), images)
+
+
+def test_reordered_columns_are_the_same_columns():
+    images = striders(("train",), sessions=1, windows=2).images
+    for name in ("columns shuffled", "columns jittered", "wrapped in time"):
+        made = ALTERATIONS[name](images, np.random.default_rng(0))
+        assert np.allclose(np.sort(made.sum(axis=2)), np.sort(images.sum(axis=2)), atol=1e-4)
+
+
+def test_imperfections_are_small():
+    images = striders(("train",), sessions=1, windows=2).images
+    assert np.abs(tolerated(images, np.random.default_rng(0)) - images).mean() < 0.05
+
+
+def test_second_windows_are_taken_from_the_same_user():
+    images = np.repeat([0.0, 0.5], 4).astype(np.float32)[:, None, None, None] * np.ones((1, 1, 16, 16), np.float32)
+    users = np.repeat(["a", "b"], 4)
+    made = Rows(images, users, users).altered(ALTERATIONS["averaged"], np.random.default_rng(0))
+    assert np.array_equal(made, images)
+
+
+def test_the_order_of_time_changes_the_sign_of_the_asymmetries():
+    pixels = striders(("train",), sessions=1, windows=2).images[:, 0].astype(float)
+    bands = pixels.reshape(len(pixels), 8, 4, 32).mean(axis=2)
+    assert np.allclose(lead_and_lag(bands[..., ::-1]), -lead_and_lag(bands))
+    assert np.allclose(skewed_changes(pixels[..., ::-1], bands[..., ::-1]), -skewed_changes(pixels, bands))
+
+
+def test_the_mean_velocity_finds_a_single_line():
+    pixels = np.full((1, 21, 9), -1.0)
+    pixels[0, 5] = 1
+    assert np.allclose(mean_velocity(pixels), -0.5)
+
+
+def test_features_are_finite_for_empty_pictures():
+    assert np.isfinite(fingerprint(np.full((2, 1, 16, 24), -1.0, np.float32))).all()
+    assert np.isfinite(fingerprint(np.zeros((2, 3, 40, 20), np.float32))).all()
+
+
+def test_the_interval_holds_the_spread_of_users_and_of_real_sessions():
+    values = np.array([0.0, 0.1, 0.2, 0.1])
+    low, high = interval(values, 0.0)
+    assert low < 0.1 < high
+    wider = interval(values, 0.3)
+    assert wider[0] < low
+    assert wider[1] > high
+
+
+def test_no_user_fails_within_the_scatter_of_real_sessions(context):
+    bank = context.once(("alterations", *context.sets.users), lambda: None)
+    made = fresh(seed=13)
+    users = made.table["user"].to_numpy(str)
+    positions = bank.place(Rows(made.images, users, np.full(len(made), "new")))
+    assert failing_users([p for p in positions if p.detector.auc > 0.95], 0.8) == {}
