@@ -65,7 +65,7 @@ def main() -> None:
         "divergences": len(differing),
         "differing_files": differing,
         "kills_during_a_save": sum(bool(kill["saving"]) for kill in kills),
-        "kills_before_training": sum(kill["step"] is None for kill in kills),
+        "kills_before_training": sum(kill["checkpoint"] is None for kill in kills),
         "compared": COMPARED,
         "seed": options.seed,
         "torch": torch.__version__,
@@ -100,9 +100,10 @@ def survive(
     elif process.poll() is None:
         process.kill()
         process.wait()
-        folders = [c for stage in (run / "checkpoints").glob("*") for c in stage.iterdir()]
-        newest = max((c.name for c in folders if c.name.startswith("step-")), default=None)
-        kills.append({"step": newest, "saving": any(c.name.startswith(".step-") for c in folders)})
+        stage = {"train-vae": "autoencoder", "train-ldm": "denoiser"}[arguments[3]]
+        folders = [c.name for c in (run / "checkpoints" / stage).glob("*step-*")]
+        newest = max((name for name in folders if name.startswith("step-")), default=None)
+        kills.append({"stage": stage, "checkpoint": newest, "saving": any(n.startswith(".") for n in folders)})
         return False
     else:
         _, errors = process.communicate()

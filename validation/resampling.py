@@ -15,9 +15,6 @@ class Interval:
     low: float
     high: float
 
-    def __add__(self, offset: float) -> Interval:
-        return Interval(self.value + offset, self.low + offset, self.high + offset)
-
 
 def macro_intervals(
     scores: np.ndarray, users: np.ndarray, groups: np.ndarray, rng: np.random.Generator, draws: int = 200

@@ -85,7 +85,7 @@ def assess_usefulness(context: Context) -> Finding:
 
     rule = rules["tstr"]
     failing = [u for u in failing_users(transfer.per_user, rule["user_share"]) if u not in sets.missing]
-    margins = intervals(transfer.synthetic - rule["ceiling_share"] * transfer.real)
+    margins = intervals(transfer.synthetic - rule["least_share"] * transfer.real)
     gained = gains(curves.unseen, transfer.users, curves.val_accuracy)
     gain_intervals = [intervals(gain.difference)[0] for gain in gained]
     few = small_gain(gained, rules["augmentation_gain"]["few_windows"])

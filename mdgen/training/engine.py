@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from diffusers import ModelMixin
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from mdgen.errors import MachineError, MdgenError
 from mdgen.progress import warn
 from mdgen.training.schedule import batch_indices, mix_seed
 from mdgen.training.task import Batch, Task
+
+#: Ways of launching that leave each process a whole network.
+DATA_PARALLEL = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class Engine:
             mixed_precision="no",
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=len(self.parts) > 1)],
         )
+        if self.accelerator.distributed_type not in DATA_PARALLEL:
+            raise MdgenError(
+                f"{self.accelerator.distributed_type}: these networks fit on one device and are not sharded; launch "
+                "plain data parallelism, for example `accelerate launch --multi_gpu -m cli ...`"
+            )
         self.device, self.processes = self.accelerator.device, self.accelerator.num_processes
         if self.processes > config.batch_size:
             raise MdgenError(f"batch_size {config.batch_size} is too small for {self.processes} processes; raise it")

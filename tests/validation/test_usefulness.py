@@ -94,7 +94,7 @@ def transfer(real: dict[str, float], synthetic: dict[str, float], windows: int =
 
 def judged(case: Transfer, **kwargs):
     rule = RULES["tstr"]
-    scores = case.synthetic - rule["ceiling_share"] * case.real
+    scores = case.synthetic - rule["least_share"] * case.real
     margins = macro_intervals(scores, case.users, case.groups, np.random.default_rng(0))
     return tstr_gate(case, margins, rule, 0.25, failing_users(case.per_user, rule["user_share"]), **kwargs)
 
