@@ -9,7 +9,7 @@ import pytest
 
 from mdgen.data.simulator import simulate
 from validation.controls import as_synthetic
-from validation.judge import train_judges
+from validation.judge import Judge
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -26,7 +26,8 @@ def material() -> Material:
     real = data.select(~fresh)
     roles = real.table["session"].map({"s3": "train", "s4": "judge", "s5": "val", "s6": "test"})
     real = replace(real, table=real.table.assign(split=roles))
-    judges = train_judges(real.role("judge"), [0], steps=4)
+    judge_rows = real.role("judge")
+    judges = [Judge(0, steps=4).fit(judge_rows.images, judge_rows.table["user"].to_numpy())]
     return Material(real, as_synthetic(data.select(fresh)), 12.4, judges, np.random.default_rng(0), seed=0)
 
 
