@@ -192,11 +192,10 @@ def main() -> None:
         rows = counted([*rows, row])
         row = rows[-1]
         _store(rows, options)
-        said = "ok" if row["ok"] else "MISSED" if row["kind"] == SABOTAGED else "WRONGLY FAILED"
+        said = "ok" if row["ok"] else "MISSED BY ITS GATES" if row["kind"] == SABOTAGED else "WRONGLY FAILED"
         failed = ", ".join(row["failed"]) or ANY
         print(f"{row['case']} | {row['set']} | {said} | {failed} | {row['seconds']} s", flush=True)
-    page = DOCUMENT if options.result == RESULT else options.result.with_suffix(".md")
-    page.write_text(document(pd.DataFrame(rows), options), encoding="utf-8")
+    _store(rows, options)
     wrong = [row for row in rows if not row["ok"]]
     print(f"{len(rows)} sets, {len(wrong)} judged wrongly")
     raise SystemExit(1 if wrong else 0)
@@ -238,12 +237,15 @@ def _store(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     options.result.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     flat = pd.DataFrame(rows)[COLUMNS].assign(**{c: [", ".join(row[c]) for row in rows] for c in ("meant", "failed")})
     flat.to_csv(options.result.with_suffix(".csv"), index=False)
+    page = DOCUMENT if options.result == RESULT else options.result.with_suffix(".md")
+    page.write_text(document(pd.DataFrame(rows), options), encoding="utf-8")
 
 
 def document(rows: pd.DataFrame, options: argparse.Namespace) -> str:
     """The page for the docs: honest sets, then one row per sabotage with a column per domain."""
     honest, sabotaged = rows[rows["kind"] == HONEST], rows[rows["kind"] == SABOTAGED]
     caught, kept = int(sabotaged["ok"].sum()), int(honest["ok"].sum())
+    others = int((~sabotaged["ok"] & sabotaged["failed"].astype(bool)).sum())
     lines = [
         "# Can the judge be fooled?",
         "",
@@ -252,8 +254,8 @@ def document(rows: pd.DataFrame, options: argparse.Namespace) -> str:
         "honest set, so nothing but the sabotage can give it away. Bold: a gate meant for it; one that fails an honest "
         "set too does not count.",
         "",
-        f"**{caught} of {len(sabotaged)} sabotaged sets are caught by a gate meant for them; {kept} of {len(honest)} "
-        "honest sets do not fail.**",
+        f"**{caught} of {len(sabotaged)} sabotaged sets are caught by a gate meant for them, {others} by other gates "
+        f"only, {len(sabotaged) - caught - others} by none; {kept} of {len(honest)} honest sets do not fail.**",
         "",
         "| honest set | real data | images | verdict | failing gates |",
         "|---|---|---|---|---|",
@@ -273,7 +275,7 @@ def document(rows: pd.DataFrame, options: argparse.Namespace) -> str:
 
 def _cell(meant: list[str], failed: list[str], ok: bool) -> str:
     gates = ", ".join(f"**{gate}**" if gate in meant else gate for gate in failed)
-    return gates if ok else f"MISSED ({gates or 'nothing fails'})"
+    return gates if ok else f"other gates only: {gates}" if gates else "MISSED"
 
 
 if __name__ == "__main__":

@@ -86,11 +86,12 @@ class AutoencoderTask(Task):
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         images = batch["images"]
         posterior = self.autoencoder.encode(images).latent_dist  # type: ignore[operator]
-        reconstructions = self.autoencoder.decode(_perturbed(posterior, batch)).sample  # type: ignore[operator]
+        spread = _spread(posterior)
+        reconstructions = self.autoencoder.decode(_perturbed(posterior, spread, batch)).sample  # type: ignore[operator]
         losses = {
             "reconstruction": self._reconstruction(images, reconstructions),
             "kl": kl_per_dimension(posterior).mean(),
-            "latent_std": posterior.mean.detach().std(dim=(1, 2, 3)).mean(),
+            "latent_std": spread.mean(),
         }
         total = losses["reconstruction"] + self.config.kl_weight * losses["kl"]
         if self.perceptual is not None:
@@ -108,6 +109,7 @@ class AutoencoderTask(Task):
     def sample_names(self, indices: np.ndarray) -> list[str]:
         return [self.names[i] for i in indices] if self.names else super().sample_names(indices)
 
+    @torch.no_grad()
     def validation_loss(self) -> float | None:
         images = self._held_out_images()
         return None if images is None else float(self._reconstruction(images, self._reconstructed(images)))
@@ -129,7 +131,13 @@ class AutoencoderTask(Task):
         return difference.abs().mean() if self.config.reconstruction == "l1" else difference.square().mean()
 
 
-def _perturbed(posterior: DiagonalGaussianDistribution, batch: Batch) -> Tensor:
+def _spread(posterior: DiagonalGaussianDistribution) -> Tensor:
+    """Deviation of each latent channel in each sample, [N, C, 1, 1]."""
+    means = posterior.mean.detach()
+    return (means - means.mean(dim=(2, 3), keepdim=True)).square().mean(dim=(2, 3), keepdim=True).sqrt()
+
+
+def _perturbed(posterior: DiagonalGaussianDistribution, spread: Tensor, batch: Batch) -> Tensor:
     """Latents as imperfect as stage 2 will give them, so that the decoder learns to bring them back.
 
     Noise of a random strength up to `latent_noise`, a share of each channel's deviation in its sample.
@@ -137,7 +145,6 @@ def _perturbed(posterior: DiagonalGaussianDistribution, batch: Batch) -> Tensor:
     latents = posterior.mean + posterior.std * batch["noise"]
     if "strength" not in batch:
         return latents
-    spread = posterior.mean.detach().std(dim=(2, 3), keepdim=True)
     return latents + batch["strength"] * spread * batch["perturbation"]
 
 

@@ -74,6 +74,7 @@ class DenoiserTask(Task):
     def sample_names(self, indices: np.ndarray) -> list[str]:
         return [self.names[i] for i in indices] if self.names else super().sample_names(indices)
 
+    @torch.no_grad()
     def validation_loss(self) -> float | None:
         if self.held_out is None:
             return None
@@ -189,8 +190,7 @@ def _choose_average(task: DenoiserTask, averages: Averages, run: Run) -> None:
     """The length of the average with the lowest validation loss; all scores go to `logs/denoiser/averages.json`."""
     task.eval()
     folder = run.path / "averages" / "denoiser"
-    with torch.no_grad():
-        scores = best_length(averages, folder, CANDIDATE_LENGTHS, lambda: task.validation_loss() or 0.0)
+    scores = best_length(averages, folder, CANDIDATE_LENGTHS, lambda: task.validation_loss() or 0.0)
     (run.path / "logs" / "denoiser" / "averages.json").write_text(json.dumps(scores, indent=1))
 
 

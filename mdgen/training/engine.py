@@ -137,7 +137,7 @@ class Engine:
         for number, piece in enumerate(pieces):
             micro = {key: self._moved(value[piece[0] : piece[-1] + 1]) for key, value in batch.items()}
             share = len(piece) * self.processes / self.config.batch_size
-            torch.manual_seed(mix_seed(self.seed, step, self.accelerator.process_index, number))  # dropout
+            seed_dropout(mix_seed(self.seed, step, self.accelerator.process_index, number), self.device)
             with nullcontext() if number == len(pieces) - 1 else self.accelerator.no_sync(self.model):
                 with autocast(self.config.precision, self.device):
                     losses = self.model(micro, progress)
@@ -194,6 +194,16 @@ class _Batches:
         generator = torch.Generator().manual_seed(mix_seed(self.seed + 1, step))
         batch = self.task.draw(self.indices(step), generator)
         return {key: value.pin_memory() for key, value in batch.items()} if self.pool else batch
+
+
+def seed_dropout(seed: int, device: torch.device) -> None:
+    """Seed the generator that dropout on `device` draws from.
+
+    Not `torch.manual_seed`: where a GPU build sees no GPU, that notes every call for later, in time and memory.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def checkpoint_activations(task: Task) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -50,7 +51,8 @@ class Journal:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Log the values of a step."""
-        self._line({"step": step, **{key: float(f"{value:.6g}") for key, value in values.items()}})
+        rounded = {k: float(f"{v:.6g}") if math.isfinite(v) else None for k, v in values.items()}
+        self._line({"step": step, **rounded})
         self._scalars(step, values)
 
     def speed(self, step: int) -> dict[str, float]:
@@ -130,7 +132,7 @@ def draw_curves(metrics: Path, figure_file: Path) -> None:
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axis, name in zip(axes, names, strict=False):
-        points = [(row["step"], row[name]) for row in rows if name in row]
+        points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
         axis.plot(*zip(*points, strict=True), linewidth=0.8)
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("step", fontsize=8)
