@@ -69,6 +69,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_as_a_whole_one(tmp_path) 
 def test_a_second_signal_stops_at_once() -> None:
     from mdgen.training.signals import StopSignal
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in jobs of the background
     with StopSignal() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.number == signal.SIGINT
