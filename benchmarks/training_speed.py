@@ -3,9 +3,9 @@
     python benchmarks/training_speed.py --steps 60
 
 After each step of the real training (drawing, averages, checkpoints and logs included), one step of a bare loop runs:
-the same network, batch, precision and optimizer on tensors that lie ready. Reported for both stages: images/s of both,
-their ratio, and the arithmetic done per second as a share of the machine's own matrix products in the same precision,
-measured in the same run. Then the memory of stage 2 on a cache of latents and on one ten times as large.
+the same network, losses, precision and optimizer on random tensors that lie ready. Reported for both stages: images/s
+of both, their ratio, and the arithmetic done per second as a share of the machine's own matrix products in the same
+precision, measured in the same run. Then the memory of stage 2 on a cache of latents and on one ten times as large.
 """
 
 from __future__ import annotations
@@ -21,22 +21,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mdgen.config import Recipe, TrainingConfig, load_recipe
+from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.simulator import simulate
+from mdgen.data.windows import WindowCutter
 from mdgen.device import autocast, resolve_precision
-from mdgen.models.autoencoder import build_autoencoder, kl_per_dimension
+from mdgen.models.autoencoder import build_autoencoder
 from mdgen.models.conditioning import UserConditioning
 from mdgen.models.denoiser import build_denoiser
 from mdgen.progress import Advance, Progress
 from mdgen.run import Run
-from mdgen.training.autoencoder import train_autoencoder
+from mdgen.training.autoencoder import AutoencoderTask, train_autoencoder
 from mdgen.training.denoiser import DenoiserTask, train_denoiser
-from mdgen.training.latents import LatentCache, MappedRows
+from mdgen.training.latents import LatentCache, MappedRows, RandomLatents
 from mdgen.training.loop import train
+from mdgen.training.task import Task
 
 CPU = torch.device("cpu")
 #: Steps at the start that are not counted.
@@ -70,7 +73,7 @@ class Alternating(Progress):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="quickstart")
-    parser.add_argument("--steps", type=int, default=60, help="of each stage")
+    parser.add_argument("--steps", type=int, default=220, help="of each stage")
     parser.add_argument(
         "--latents", type=int, default=5000, help="in the small cache; the large one has ten times that"
     )
@@ -79,7 +82,7 @@ def main() -> None:
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
-        return print(peak_memory_mb(options.memory_of, options.work))
+        return print(memory_mb(options.memory_of, options.work))
     shutil.rmtree(options.work, ignore_errors=True)
     overrides = [f"{part}.training.{key}" for part in ("autoencoder", "denoiser")
                  for key in (f"steps={options.steps}", f"checkpoint_every={max(20, options.steps // 3)}")]  # fmt: skip
@@ -87,8 +90,8 @@ def main() -> None:
     data, run = simulate(6, 6, 10, 64, 0), Run(options.work / "run")
     stages = {}
     for name, trainer, bare in (
-        ("autoencoder", train_autoencoder, bare_autoencoder(recipe)),
-        ("denoiser", train_denoiser, bare_denoiser(recipe)),
+        ("autoencoder", train_autoencoder, bare_autoencoder(recipe, data)),
+        ("denoiser", train_denoiser, bare_denoiser(recipe, data)),
     ):
         with FlopCounterMode(display=False) as counter:
             bare()
@@ -100,7 +103,7 @@ def main() -> None:
     result = {
         "config": options.config,
         "stages": stages,
-        "memory": {"latents": list(memory), "peak_rss_mb": [small, large], "growth": round(large / small - 1, 4)},
+        "memory": {"latents": list(memory), "rss_mb": [small, large], "growth": round(large / small - 1, 4)},
         "steps": options.steps,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -111,39 +114,36 @@ def main() -> None:
     print(options.result.read_text())
 
 
-def bare_autoencoder(recipe: Recipe) -> Callable[[], object]:
-    """One step of nothing but encode, decode, loss, backward, AdamW."""
-    config = recipe.autoencoder
-    network = build_autoencoder(config, 1)
-    images = torch.rand(config.training.batch_size, 1, 64, 64) * 2 - 1
-
-    def loss() -> torch.Tensor:
-        posterior = network.encode(images).latent_dist
-        pictures = network.decode(posterior.mean).sample
-        return (pictures - images).abs().mean() + config.kl_weight * kl_per_dimension(posterior).mean()
-
-    return bare_step(network, loss, config.training)
+def bare_autoencoder(recipe: Recipe, data: SpectrogramSet) -> Callable[[], object]:
+    """A step of the autoencoder and its losses on a batch that lies ready."""
+    torch.manual_seed(1)
+    windows = WindowCutter.of(data, recipe.data.augment)
+    task = AutoencoderTask(build_autoencoder(recipe.autoencoder, 1), windows, recipe.autoencoder)
+    return bare_step(task, recipe.autoencoder.training)
 
 
-def bare_denoiser(recipe: Recipe) -> Callable[[], object]:
-    """One step of nothing but the network, the loss, backward, AdamW."""
-    config, count = recipe.denoiser, recipe.denoiser.training.batch_size
-    network = build_denoiser(config, recipe.autoencoder.latent_channels, (16, 16))
-    latents, target = (torch.randn(count, recipe.autoencoder.latent_channels, 16, 16) for _ in range(2))
-    time_, condition = torch.rand(count) * 1000, torch.randn(count, network.condition_dim)
-
-    def loss() -> torch.Tensor:
-        return (network(latents, time_, class_labels=condition).sample.float() - target).square().mean()
-
-    return bare_step(network, loss, config.training)
+def bare_denoiser(recipe: Recipe, data: SpectrogramSet) -> Callable[[], object]:
+    """A step of the denoiser and its loss on a batch that lies ready."""
+    torch.manual_seed(1)
+    channels = recipe.autoencoder.latent_channels
+    network = build_denoiser(recipe.denoiser, channels, (16, 16))
+    conditioning = UserConditioning(len(data.users), network.condition_dim, recipe.diffusion.condition_dropout)
+    windows, latents = Windows(1000), RandomLatents((channels, 16, 16))
+    task = DenoiserTask(network, conditioning, windows, latents, ["a", "b"], recipe.diffusion, 1e-3)  # type: ignore[arg-type]
+    return bare_step(task, recipe.denoiser.training)
 
 
-def bare_step(network: nn.Module, loss: Callable[[], torch.Tensor], config: TrainingConfig) -> Callable[[], object]:
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
+def bare_step(task: Task, config: TrainingConfig) -> Callable[[], object]:
+    batch = {
+        key: torch.randn_like(value) if value.is_floating_point() else value
+        for key, value in task.draw(np.arange(config.batch_size), torch.Generator()).items()
+    }
+    parameters = [p for params, _ in task.parts().values() for p in params]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-6, fused=True)
 
     def step() -> None:
         with autocast(config.precision, CPU):
-            value = loss()
+            value = task(batch, 0.0)["total"]
         value.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -196,7 +196,7 @@ class Windows:
 
 
 def memory_of(count: int, work: Path) -> float:
-    """MB that stage 2 holds at most on so many latents, in a process of its own."""
+    """MB that stage 2 holds on so many latents, in a process of its own."""
     work.mkdir(parents=True, exist_ok=True)
     for name in ("mean", "std"):
         with open(work / f"{name}.npy", "wb") as stream:
@@ -208,18 +208,29 @@ def memory_of(count: int, work: Path) -> float:
     return float(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
 
 
-def peak_memory_mb(count: int, work: Path) -> float:
-    """Trains a small denoiser until every latent was read, and returns the highest memory so far in MB."""
+class Watching(Progress):
+    """Notes the memory of the process after every step."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.rss_mb: list[float] = []
+
+    @contextmanager
+    def task(self, name: str, total: int, done: int = 0) -> Iterator[Advance]:
+        yield lambda count=1, values=None: self.rss_mb.append(psutil.Process().memory_info().rss / 1e6)
+
+
+def memory_mb(count: int, work: Path) -> float:
+    """Trains a small denoiser for 200 steps of 250 latents; the median memory of the process after a step in MB."""
     recipe = load_recipe("quickstart", ["denoiser.kind=transformer", "denoiser.width=32", "denoiser.depth=1"])
     network = build_denoiser(recipe.denoiser, 16, (16, 16))
     conditioning = UserConditioning(2, network.condition_dim, 0.1)
     cache = LatentCache(MappedRows(work / "mean.npy"), MappedRows(work / "std.npy"))
     task = DenoiserTask(network, conditioning, Windows(count), cache, ["a", "b"], recipe.diffusion, 1e-3)  # type: ignore[arg-type]
-    config = TrainingConfig(steps=min(count // 250, 200), batch_size=250, checkpoint_every=1000)
-    run = work / f"memory-{count}"
-    train(task, config, name="d", seed=0, run=run, settings={}, device="cpu", progress=Progress(quiet=True))
-    status = Path("/proc/self/status").read_text()  # not getrusage: that one remembers the parent's
-    return int(status.split("VmHWM:")[1].split()[0]) / 1e3
+    config = TrainingConfig(steps=200, batch_size=250, checkpoint_every=1000)
+    progress = Watching()
+    train(task, config, name="d", seed=0, run=work / f"of-{count}", settings={}, device="cpu", progress=progress)
+    return float(np.median(progress.rss_mb))
 
 
 if __name__ == "__main__":

@@ -19,19 +19,10 @@ from mdgen.run import training_data
 from mdgen.training.autoencoder import AutoencoderTask
 from mdgen.training.denoiser import DenoiserTask
 from mdgen.training.engine import checkpoint_activations
+from mdgen.training.latents import RandomLatents
 from mdgen.training.task import Task
 
 _CPU = torch.device("cpu")
-
-
-class _Noise:
-    """In the place of latents that are not there yet."""
-
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        self.latent_shape = shape
-
-    def sample(self, views: np.ndarray, generator: torch.Generator) -> Tensor:
-        return torch.randn(len(views), *self.latent_shape, generator=generator)
 
 
 def plan_lines(recipe: Recipe, data: SpectrogramSet) -> list[str]:
@@ -46,7 +37,7 @@ def plan_lines(recipe: Recipe, data: SpectrogramSet) -> list[str]:
         denoiser,
         conditioning,
         windows,
-        _Noise((channels, height, width)),
+        RandomLatents((channels, height, width)),
         train.users,
         recipe.diffusion,
         recipe.denoiser.training.learning_rate,

@@ -74,7 +74,7 @@ class Engine:
             self.model.compile()
         half = resolve_precision(config.precision, self.device) == torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
-        self.batches = _Batches(task, config.batch_size, seed, ahead=self.device.type != "cpu")
+        self.batches = Batches(task, config.batch_size, seed, pinned=self.device.type == "cuda")
 
     def step(self, step: int, progress: float, rate: float, stop: int = 0) -> StepResult:
         """One optimizer step at `rate` times the peak learning rates, if its losses and gradients are finite.
@@ -171,20 +171,18 @@ class Engine:
         self.micro_batch_size = half
 
 
-class _Batches:
-    """The global batch of a step; with `ahead`, the next one is drawn in a thread while this one computes."""
+class Batches:
+    """The global batch of a step; the next one is drawn in a thread while this one computes."""
 
-    def __init__(self, task: Task, batch_size: int, seed: int, ahead: bool) -> None:
-        self.task, self.batch_size, self.seed = task, batch_size, seed
-        self.pool = ThreadPoolExecutor(1) if ahead else None
-        self.coming: tuple[int, Future[Batch]] | None = None
+    def __init__(self, task: Task, batch_size: int, seed: int, pinned: bool = False) -> None:
+        self.task, self.batch_size, self.seed, self.pinned = task, batch_size, seed, pinned
+        self._pool = ThreadPoolExecutor(1)
+        self._coming: dict[int, Future[Batch]] = {}
 
     def __call__(self, step: int) -> Batch:
-        if self.pool is None:
-            return self._draw(step)
-        batch = self.coming[1].result() if self.coming and self.coming[0] == step else self._draw(step)
-        self.coming = (step + 1, self.pool.submit(self._draw, step + 1))
-        return batch
+        coming = self._coming.get(step) or self._pool.submit(self._draw, step)
+        self._coming = {step + 1: self._pool.submit(self._draw, step + 1)}
+        return coming.result()
 
     def indices(self, step: int) -> np.ndarray:
         """int64 [batch_size]: the samples of a step."""
@@ -193,7 +191,7 @@ class _Batches:
     def _draw(self, step: int) -> Batch:
         generator = torch.Generator().manual_seed(mix_seed(self.seed + 1, step))
         batch = self.task.draw(self.indices(step), generator)
-        return {key: value.pin_memory() for key, value in batch.items()} if self.pool else batch
+        return {key: value.pin_memory() for key, value in batch.items()} if self.pinned else batch
 
 
 def seed_dropout(seed: int, device: torch.device) -> None:

@@ -68,6 +68,16 @@ class LatentCache:
         return mean + std * torch.randn(mean.shape, generator=generator)
 
 
+@dataclass(frozen=True)
+class RandomLatents:
+    """In the place of latents that are not there (yet): to time a step, or to test one."""
+
+    latent_shape: tuple[int, int, int]
+
+    def sample(self, views: np.ndarray, generator: torch.Generator) -> Tensor:
+        return torch.randn(len(views), *self.latent_shape, generator=generator)
+
+
 def cached_latents(autoencoder: nn.Module, windows: WindowCutter, folder: Path, fingerprint: str) -> LatentCache:
     """Latents of every view, from `folder` where its fingerprint and hashes fit, else encoded and stored there.
 

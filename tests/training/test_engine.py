@@ -11,7 +11,8 @@ from mdgen.models.conditioning import UserConditioning
 from mdgen.models.denoiser import build_denoiser
 from mdgen.training.autoencoder import AutoencoderTask, train_autoencoder
 from mdgen.training.denoiser import DenoiserTask
-from mdgen.training.engine import Engine
+from mdgen.training.engine import Batches, Engine
+from mdgen.training.latents import RandomLatents
 from mdgen.training.task import Task
 from tests.conftest import ridges, tiny_recipe
 from tests.training.toys import Line
@@ -28,15 +29,6 @@ def autoencoder_task(*overrides: str) -> AutoencoderTask:
     return task
 
 
-class Latents:
-    """A cache of nothing but noise."""
-
-    latent_shape = (4, 4, 4)
-
-    def sample(self, views, generator):
-        return torch.randn(len(views), 4, 4, 4, generator=generator)
-
-
 def denoiser_task(*overrides: str) -> DenoiserTask:
     recipe = tiny_recipe(*overrides)
     data = ridges().role("train")
@@ -44,7 +36,7 @@ def denoiser_task(*overrides: str) -> DenoiserTask:
     denoiser = build_denoiser(recipe.denoiser, 4, (4, 4))
     conditioning = UserConditioning(3, denoiser.condition_dim, 0.1)
     windows = WindowCutter.of(data, recipe.data.augment)
-    task = DenoiserTask(denoiser, conditioning, windows, Latents(), data.users, recipe.diffusion, 1e-3)
+    task = DenoiserTask(denoiser, conditioning, windows, RandomLatents((4, 4, 4)), data.users, recipe.diffusion, 1e-3)
     for parameter in task.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     return task
@@ -212,13 +204,14 @@ def test_the_memory_saver_is_one_switch_that_single_settings_override() -> None:
     assert not TrainingConfig(memory_saver=True, gradient_checkpointing=False).gradient_checkpointing
 
 
-def test_batches_drawn_ahead_are_the_same_ones() -> None:
-    from mdgen.training.engine import _Batches
-
-    ahead, inline = _Batches(Line(), 4, 1, ahead=True), _Batches(Line(), 4, 1, ahead=False)
-    ahead._draw = inline._draw  # type: ignore[method-assign]  pinned memory needs a GPU
-    for step in (0, 1, 2, 7, 8, 3):
-        assert torch.equal(ahead(step)["x"], inline(step)["x"])
+def test_a_batch_is_a_function_of_the_step_whatever_was_drawn_before() -> None:
+    walked, jumped = Batches(Line(), 4, 1), {}
+    for step in (8, 3, 0, 7):
+        jumped[step] = Batches(Line(), 4, 1)(step)["x"]
+    for step in (0, 1, 2, 3, 7, 8, 3):
+        drawn = walked(step)["x"]
+        assert torch.equal(drawn, jumped.get(step, drawn))
+    assert not torch.equal(jumped[0], jumped[7])
 
 
 def test_the_memory_saver_trains_the_real_thing(data, tmp_path) -> None:
