@@ -11,7 +11,7 @@ import pandas as pd
 
 from validation.context import Context
 from validation.findings import Drawing, Finding
-from validation.recognition import Recognition, recognise
+from validation.recognition import Recognition, recognise, wilson_interval
 from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric
 from validation.rules import Rule
 
@@ -29,10 +29,14 @@ def assess_user_accuracy(context: Context) -> Finding:
     real, learned = (context.recognition(s) for s in (sets.test, sets.train))
     synthetic = recognise(context.judges, sets.synthetic, sets.users)
     rule = context.rules["user_accuracy"]
-    unseen = pd.concat([context.recognition(s).sessions for s in (sets.test, sets.train, sets.val) if len(s)])
+    known = [context.recognition(s) for s in (sets.test, sets.train, sets.val) if len(s)]
+    unseen = pd.concat([found.sessions for found in known])
     failing = failing_users(synthetic, unseen, rule)
     surely_real = real.macro - 2 * session_spread(unseen) / len(sets.users) ** 0.5
-    gate = user_accuracy_gate(synthetic, real, surely_real, failing, rule, sets.advisory, sets.unjudged, sets.missing)
+    odd = strangers(synthetic.own, pd.concat([found.own for found in known]), rule)
+    gate = user_accuracy_gate(
+        synthetic, real, surely_real, failing, rule, sets.advisory, sets.unjudged, sets.missing, odd
+    )
     sets_of = (("test", real), ("train", learned), ("synthetic", synthetic))
     return Finding(
         "Recognition",
@@ -55,14 +59,15 @@ def user_accuracy_gate(
     advisory: str = "",
     unjudged: Sequence[str] = (),
     missing: Sequence[str] = (),
+    odd: str = "",
 ) -> Gate:
     """Recognised as often as the reference demands, and nearly as often as real data are, by judges that know neither.
 
-    surely_real: lower bound of the accuracy on one session of each real user. Pass: lower Wilson bound >= threshold,
-    accuracy >= share x ceiling, and no user failing or missing. Fail: the upper bound is below the threshold, or below
-    the share, of what real data surely reach; or a user fails by itself or has no images. Where even real data stay
-    below the threshold it cannot pass. Judges that saw the generator's data flatter it, so then a failure stands but
-    nothing better than "advisory" is given.
+    surely_real: lower bound of the accuracy on one session of each real user. odd: what `strangers` says.
+    Pass: lower Wilson bound >= threshold, accuracy >= share x ceiling, and no user failing or missing. Fail: the upper
+    bound is below the threshold, or below the share, of what real data surely reach; or a user fails by itself or has
+    no images. Where even real data stay below the threshold it cannot pass. Judges that saw the generator's data
+    flatter it, so then a failure stands but nothing better than "advisory" is given.
     """
     ceiling, value, chance = real.macro, synthetic.macro, 1 / max(2, synthetic.confusion.shape[1])
     low, high = synthetic.interval
@@ -88,6 +93,9 @@ def user_accuracy_gate(
     if failing:
         status = FAIL
         notes.append("users that fail: " + ", ".join(failing))
+    if odd:
+        status = FAIL
+        notes.append(odd)
     if missing:
         status = FAIL
         notes.append("no synthetic images of: " + ", ".join(missing))
@@ -115,6 +123,24 @@ def failing_users(synthetic: Recognition, sessions: pd.Series, rule: Rule) -> li
     high = synthetic.per_user["ci_high"]
     failed = high < np.minimum(rule["threshold"], rule["ceiling_share"] * least)
     return [str(user) for user in high.index[failed]]
+
+
+def strangers(synthetic: pd.Series, unseen: pd.Series, rule: Rule) -> str:
+    """What to say when surely more images than of real people are not of the user they are said to show; else "".
+
+    synthetic, unseen: `Recognition.own`, of real sessions that no judge saw. Not of the user: the judges give it a
+    lower probability than `stranger` of the unseen real images have. Real sessions differ in that share, so their mean
+    plus two standard errors over users, plus `stranger_excess`, is allowed.
+    """
+    floor = unseen.quantile(rule["stranger"])
+    sessions = (unseen < floor).groupby(level=[0, 1]).mean()
+    users = synthetic.index.get_level_values(0).nunique()
+    usual = float(sessions.mean())
+    allowed = usual + 2 * session_spread(sessions) / users**0.5 + rule["stranger_excess"]
+    share = float((synthetic < floor).mean())
+    if wilson_interval(share, len(synthetic))[0] <= allowed:
+        return ""
+    return f"{share:.0%} of the images are hardly of their user, {usual:.0%} of real ones: labels mixed up?"
 
 
 def session_spread(sessions: pd.Series) -> float:

@@ -15,9 +15,10 @@ from mdgen.data.dataset import SpectrogramSet
 from validation.context import Context
 from validation.detectors import Bank, Position, rows_of, sample_rows
 from validation.findings import Drawing, Finding
-from validation.network import one_thread
+from validation.network import one_thread, shrink
 from validation.results import FAIL, INCONCLUSIVE, PASS, Gate, Metric, unavailable
 from validation.rules import Rule
+from validation.seams import Seam, worst_seam
 from validation.tampering import ALTERATIONS
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ def assess_alterations(context: Context) -> Finding:
         rows = rows.take(sample_rows(np.arange(len(rows)), MAX_SYNTHETIC, context.rng("alterations of synthetic")))
         bank = context.once(("alterations", *sets.users), lambda: train_bank(context))
         with one_thread():
-            return judge_positions(bank.place(rows), context.rules["alterations"], len(rows))
+            positions = bank.place(rows)
+            real, test = (shrink(s.images, context.settings.judge_size) for s in (_reference(context), sets.test))
+            seams = [worst_seam(rows.images, real, test, axis) for axis in ("column", "row")]
+            return judge_positions(positions, context.rules["alterations"], len(rows), seams)
     return Finding(TITLE, INTRO, [unavailable("alterations", reason)])
 
 
@@ -59,8 +63,8 @@ def train_bank(context: Context) -> Bank:
         return Bank(rows_of(reference, size), _learning(reference), test, rng)
 
 
-def judge_positions(positions: Sequence[Position], rule: Rule, count: int) -> Finding:
-    """The finding from what the detectors measured on `count` synthetic images."""
+def judge_positions(positions: Sequence[Position], rule: Rule, count: int, seams: Sequence[Seam] = ()) -> Finding:
+    """The finding from what the detectors and the search for seams measured on `count` synthetic images."""
     usable = [p for p in positions if p.detector.auc >= rule["auc"]]
     dropped = [p.name for p in positions if p.detector.auc < rule["auc"]]
     if not usable:
@@ -72,8 +76,8 @@ def judge_positions(positions: Sequence[Position], rule: Rule, count: int) -> Fi
     return Finding(
         TITLE,
         INTRO,
-        gates=[_gate(usable, dropped, users, rule, count)],
-        metrics=[_metric(p, p in usable) for p in positions],
+        gates=[_gate(usable, dropped, users, [s for s in seams if s.low > rule[f"{s.axis}_seam"]], rule, count)],
+        metrics=[*(_metric(p, p in usable) for p in positions), *(_seam_metric(s, count) for s in seams)],
         per_user=table,
         failed_users=list(users),
         drawings=[Drawing("alterations", INTRO, lambda: _draw(usable, rule["position"]))],
@@ -90,19 +94,22 @@ def failing_users(positions: Sequence[Position], limit: float) -> dict[str, str]
     return {str(user): str(row.idxmax()) for user, row in nearest.dropna(how="all").iterrows()}
 
 
-def _gate(usable: list[Position], dropped: list[str], users: dict[str, str], rule: Rule, count: int) -> Gate:
+def _gate(
+    usable: list[Position], dropped: list[str], users: dict[str, str], seams: list[Seam], rule: Rule, count: int
+) -> Gate:
     limit = rule["position"]
     failing = sorted((p for p in usable if p.ci_low > limit), key=lambda p: abs(p.value - 1))
     open_ones = [p for p in usable if p not in failing and p.value > 2 * limit]
     worst = failing[0] if failing else max(usable, key=lambda p: p.value)
     notes = [f"most like: {', '.join(f'{p.name} ({p.value:+.2f})' for p in (failing or [worst])[:3])}"]
+    notes += [f"a seam after {s.axis} {s.place}: {np.expm1(s.excess):+.0%} roughness" for s in seams]
     if users:
         notes.append("users that fail: " + ", ".join(f"{user} (as if {name})" for user, name in users.items()))
     if open_ones:
         notes.append("not established over users: " + ", ".join(p.name for p in open_ones))
     if dropped:
         notes.append("cannot be told from real here, not judged: " + ", ".join(dropped))
-    status = FAIL if failing or users else INCONCLUSIVE if open_ones else PASS
+    status = FAIL if failing or users or seams else INCONCLUSIVE if open_ones else PASS
     real = float(worst.detector.sessions.mean())
     return Gate(
         "alterations", status, worst.value, worst.ci_low, worst.ci_high, limit, real, count, "; ".join(notes), 1.0
@@ -116,6 +123,13 @@ def _metric(position: Position, usable: bool) -> Metric:
         "alteration_position", position.value, scope=position.name, set_a="test", set_b="synthetic",
         ci_low=position.ci_low, ci_high=position.ci_high, direction="lower",
         note=note if usable else note + "; not judged",
+    )  # fmt: skip
+
+
+def _seam_metric(seam: Seam, count: int) -> Metric:
+    return Metric(
+        "seam", seam.excess, scope=seam.axis, set_a="real", set_b="synthetic", n_b=count, ci_low=seam.low,
+        direction="lower", note=f"after {seam.axis} {seam.place}; log ratio",
     )  # fmt: skip
 
 

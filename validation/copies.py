@@ -1,8 +1,8 @@
 """Is this window a copy of that one? Evidence of a copy, on a scale set by how close honest windows come to each other.
 
-A copy may be shifted in time by up to a quarter of its width (half a window by half of it), scaled, offset, noised,
-blurred, gently stretched, or hold for half the window only. Used against the training set by `memorisation`, and within
-the synthetic set by `diversity`.
+A copy may be shifted in time by up to a quarter of its width (half a window by half of it), reversed in time, scaled,
+offset, noised, blurred, gently stretched, or hold for half the window only. Used against the training set by
+`memorisation`, and within the synthetic set by `diversity`.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ def _evidence_by_user(
         width = references.images.shape[-1]
         table = references.table.iloc[candidates]
         sharing = np.eye(len(candidates), dtype=bool) if separate else shares_signal(table, width)
-        near = closeness(shrink(queries.images[rows], size), shrink(references.images[candidates], size))
+        asked, known = shrink(queries.images[rows], size), shrink(references.images[candidates], size)
+        near = np.maximum(closeness(asked, known), closeness(asked[..., ::-1], known))
         if leave_out and not separate:
             sharing |= near[0] > _SAME
         if leave_out:

@@ -6,6 +6,7 @@ No feature depends on where in the gait cycle a window starts, beyond chance.
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 BANDS = 8
 LAGS = (1, 2, 4)
@@ -25,7 +26,7 @@ def fingerprint(images: np.ndarray) -> np.ndarray:
         bands = banded(pixels, BANDS)
         groups = (
             profiles(pixels), cadences(bands), fine_spectra(pixels), lead_and_lag(bands), skewed_changes(pixels, bands),
-            levels(pixels), seams(pixels),
+            levels(pixels), seams(pixels), repeats(pixels),
         )  # fmt: skip
         parts.append(np.concatenate(groups, axis=1))
     return np.concatenate(parts)
@@ -113,6 +114,26 @@ def _steps(pixels: np.ndarray) -> np.ndarray:
         step[:, 7::8].mean(axis=1), over_two,
     )  # fmt: skip
     return np.log(np.column_stack(kinds) / (step.mean(axis=1, keepdims=True) + 1e-3) + 1e-2)
+
+
+def repeats(pixels: np.ndarray) -> np.ndarray:
+    """Greatest correlation of the finest detail with itself at another time, and run backwards: [N, 2].
+
+    Speckle never comes back, not even a step later; half a picture that is shown twice, or mirrored, has it twice.
+    """
+    detail = pixels - gaussian_filter(pixels, (0, 1, 1))
+    width = detail.shape[2]
+    spectrum = np.fft.rfft(detail, 2 * width, axis=2)
+    energy = np.concatenate([np.zeros((len(pixels), 1)), (detail**2).sum(axis=1).cumsum(axis=1)], axis=1)
+    again = np.fft.irfft((np.abs(spectrum) ** 2).sum(axis=1), 2 * width, axis=1)
+    backwards = np.fft.irfft((spectrum**2).sum(axis=1), 2 * width, axis=1)
+    lags = np.arange(width // 8, 3 * width // 4)
+    both = (energy[:, -1:] - energy[:, lags]) * energy[:, width - lags]
+    sums = np.arange(width // 4, 2 * width - 1 - width // 4)  # of the two columns that meet
+    first, last = np.maximum(0, sums - width + 1), np.minimum(width - 1, sums) + 1
+    met = energy[:, last] - energy[:, first]
+    found = again[:, lags] / np.sqrt(both + 1e-9), backwards[:, sums] / (met + 1e-9)
+    return np.column_stack([part.max(axis=1) for part in found])
 
 
 def mean_velocity(pixels: np.ndarray) -> np.ndarray:

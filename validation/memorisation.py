@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 TITLE = "Memorisation"
 INTRO = (
     "How much each image looks like a copy of a training image of its user, in the spread of honest real windows that "
-    "share no signal: 0 is as close as those come to one another. Copies may be shifted, scaled, noised, blurred, or "
-    "hold for half the window."
+    "share no signal: 0 is as close as those come to one another. Copies may be shifted, reversed, scaled, noised, "
+    "blurred, or hold for half the window."
 )
 PAIRS = 20
 #: The control: training images shifted by an eighth of their width and noised by this.

@@ -18,6 +18,7 @@ from validation.motion_distance import (
     compared_quantities,
     direction,
     fresh_session_limit,
+    joint_distances,
     known_roles,
     measure_windows,
     session_distances,
@@ -52,7 +53,7 @@ class Comparison:
 
     distances: over the typical session distance, index user. shifts, directions: by quantity. measurable: share of the
     windows in which each quantity can be measured, over the real share. reasons: why a window is implausible, "" where
-    it is not.
+    it is not. joint: `joint_distances` by user.
     """
 
     distances: pd.DataFrame
@@ -60,6 +61,7 @@ class Comparison:
     directions: dict[str, float]
     measurable: pd.Series
     reasons: pd.Series
+    joint: pd.Series
 
     @property
     def pooled(self) -> pd.Series:
@@ -83,11 +85,12 @@ class Comparison:
 @dataclass(frozen=True)
 class Reach:
     """What real sessions themselves reach: `pooled` over users in one quantity, `user` over quantities for one user,
-    `quantity` for one user in one quantity."""
+    `quantity` for one user in one quantity; `joint`: what two in a hundred sessions exceed in `joint_distances`."""
 
     pooled: float
     user: float
     quantity: float
+    joint: float
 
 
 def assess_kinematics(context: Context) -> Finding:
@@ -106,7 +109,7 @@ def assess_kinematics(context: Context) -> Finding:
     if not np.isfinite(sessions.to_numpy(float)).any():
         return _unavailable("no user has two sessions or recordings of five windows to compare")
     typical = typical_distances(sessions, real.scales)
-    reach = real_reach(sessions / typical, context.rng("kinematics"))
+    reach = real_reach(sessions / typical, joint_distances(real, real, sets.users)[1], context.rng("kinematics"))
     found = compare(synthetic, real, typical, sets.users, rule)
     if found.distances.isna().to_numpy().all():
         return _unavailable("every user has fewer than five synthetic windows")
@@ -139,13 +142,15 @@ def compare(candidate: Windows, real: Windows, typical: pd.Series, users: Sequen
         {q: way for q, way in ways.items() if way is not None},
         candidate.values[quantities].notna().mean() / real.values[quantities].notna().mean(),
         bounds.outside(candidate.values),
+        joint_distances(candidate, real, users)[0],
     )
 
 
-def real_reach(relative: pd.DataFrame, rng: np.random.Generator) -> Reach:
-    """From the session distances over the typical ones, index (user, unit)."""
+def real_reach(relative: pd.DataFrame, joint: pd.Series, rng: np.random.Generator) -> Reach:
+    """From the session distances over the typical ones, and the joint ones of sessions, index (user, unit)."""
     worst = float(np.nanmax(relative.to_numpy(float)))
-    return Reach(fresh_session_limit(relative, rng), float(relative.mean(axis="columns").max()), worst)
+    together = float(joint.quantile(0.98)) if len(joint) else 0.0
+    return Reach(fresh_session_limit(relative, rng), float(relative.mean(axis="columns").max()), worst, together)
 
 
 def failing_users(found: Comparison, reach: Reach, rule: Rule, synthetic: Windows) -> dict[str, str]:
@@ -153,6 +158,7 @@ def failing_users(found: Comparison, reach: Reach, rule: Rule, synthetic: Window
     most of them are implausible."""
     margin = rule["real_margin"]
     overall, single = max(rule["user"], margin * reach.user), max(rule["user_quantity"], margin * reach.quantity)
+    together = max(rule["user_joint"], reach.joint)
     implausible = found.implausible_of(synthetic.user)
     users = {}
     for user, row in found.distances.iterrows():
@@ -160,6 +166,8 @@ def failing_users(found: Comparison, reach: Reach, rule: Rule, synthetic: Window
             continue
         if row.mean() > overall or row.max() > single:
             users[str(user)] = f"{QUANTITIES[str(row.idxmax())].label} at {row.max():.1f}"
+        elif found.joint.get(user, 0.0) > together:
+            users[str(user)] = f"speed, cadence and bandwidth together at {found.joint[user]:.1f}"
         elif implausible[user] > rule["implausible_user"]:
             users[str(user)] = f"{implausible[user]:.0%} implausible"
     return users

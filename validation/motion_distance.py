@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.stats import wasserstein_distance
+from sklearn.covariance import ledoit_wolf
 
 from mdgen.data.dataset import ROLES, SpectrogramSet
 from validation.kinematics import measure
@@ -96,6 +97,39 @@ def set_distances(candidate: Windows, real: Windows, quantities: Sequence[str], 
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(quantities))
 
 
+def joint_distances(candidate: Windows, real: Windows, users: Sequence[str]) -> tuple[pd.Series, pd.Series]:
+    """How far speed, cadence and bandwidth together are from a person's: by user, and by (user, unit) of real sessions.
+
+    Mahalanobis distance over the root of the number of quantities, from the mean of the user's (other) sessions, in
+    the covariance of sessions within a person, pooled over people and shrunk (Ledoit and Wolf 2004). A scaled axis
+    moves two quantities against the others, and so stands out before any of them does alone.
+    """
+    quantities = [q for q in SCALED if q in real.values]
+    keys = sorted(set(zip(real.user, real.unit, strict=True)))
+    medians = {
+        (user, unit): _medians(real.where((real.user == user) & (real.unit == unit)), quantities) for user, unit in keys
+    }
+    sessions = pd.DataFrame.from_dict(medians, orient="index", columns=quantities).dropna()
+    sessions.index = pd.MultiIndex.from_tuples(sessions.index, names=["user", "unit"])
+    count = sessions.groupby(level="user")[quantities[0]].transform("size")
+    several = sessions[count > 1]
+    if len(several) <= len(quantities):
+        return pd.Series(dtype=float), pd.Series(dtype=float)
+    centres = several.groupby(level="user").transform("mean")
+    apart = (several - centres).mul(np.sqrt(count / (count - 1)), axis=0).dropna()
+    spread = apart.std(ddof=0) + 1e-9
+    precision = np.linalg.inv(ledoit_wolf((apart / spread).to_numpy(), assume_centered=True)[0])
+
+    def length(offsets: pd.DataFrame) -> pd.Series:
+        scaled = (offsets / spread).to_numpy()
+        return pd.Series(np.sqrt(np.einsum("ni,ij,nj->n", scaled, precision, scaled) / len(quantities)), offsets.index)
+
+    found = pd.DataFrame.from_dict(
+        {u: _medians(candidate.of(u), quantities) for u in users}, orient="index", columns=quantities
+    )
+    return length((found - sessions.groupby(level="user").mean().reindex(users)).dropna()), length(apart)
+
+
 def typical_distances(sessions: pd.DataFrame, scales: Scales) -> pd.Series:
     """Mean distance of a real session from its user's others, over all users; never below the resolution."""
     resolution = [QUANTITIES[name].resolution * scales.unit(name) for name in sessions.columns]
@@ -166,6 +200,12 @@ def known_roles(data: SpectrogramSet, users: Sequence[str]) -> SpectrogramSet:
 def _apart(a: Windows, b: Windows, quantities: Sequence[str]) -> np.ndarray:
     columns = (w.values[list(quantities)].to_numpy().T for w in (a, b))
     return np.array([wasserstein(x, y) for x, y in zip(*columns, strict=True)])
+
+
+def _medians(windows: Windows, quantities: Sequence[str]) -> np.ndarray:
+    """NaN where fewer than `MIN_WINDOWS` windows are measurable."""
+    values = windows.values[list(quantities)]
+    return np.where(values.count() >= MIN_WINDOWS, values.median(), np.nan)
 
 
 def _position(values: pd.DataFrame, name: str, own: Windows) -> float:

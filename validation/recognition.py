@@ -21,6 +21,7 @@ class Recognition:
     per_user: one row per user with columns accuracy, ci_low, ci_high, n (images, not images x judges). macro: mean
     over users, with its Wilson interval on all images. seed_macros: macro accuracy of each judge.
     confusion: float [users, classes], rows sum to 1, means over judges. sessions: accuracy by (user, session).
+    own: the probability that the judges give the user each image is said to show, by (user, session), a row each.
     """
 
     per_user: pd.DataFrame
@@ -30,12 +31,15 @@ class Recognition:
     seed_macros: list[float]
     confusion: np.ndarray
     sessions: pd.Series
+    own: pd.Series
 
 
 def recognise(judges: Sequence[Judge], data: SpectrogramSet, users: Sequence[str]) -> Recognition:
     """Pool the predictions of `judges` on the rows of `data` that belong to `users`."""
     truth = data.table["user"].to_numpy()
-    predictions = np.array([judge.predict(data.images) for judge in judges])  # (judges, N)
+    classes = np.asarray(judges[0].classes_)
+    probabilities = np.array([judge.predict_proba(data.images) for judge in judges])  # (judges, N, classes)
+    predictions = classes[probabilities.argmax(axis=2)]  # (judges, N)
     right = predictions == truth
     by_seed = [pd.Series(r.astype(float)).groupby(truth).mean().reindex(users) for r in right]
     share = pd.Series(right.mean(axis=0)).groupby(truth)
@@ -45,10 +49,12 @@ def recognise(judges: Sequence[Judge], data: SpectrogramSet, users: Sequence[str
         {"accuracy": accuracy, "ci_low": [b[0] for b in bounds], "ci_high": [b[1] for b in bounds], "n": count}
     )
     macro = float(accuracy.mean())
+    rows = [truth, data.table["session"].to_numpy()]
+    own = (probabilities.mean(axis=0) * (truth[:, None] == classes)).sum(axis=1)
     return Recognition(
         per_user, macro, wilson_interval(macro, len(data)), len(data), [float(s.mean()) for s in by_seed],
-        _confusion(predictions, truth, list(users), list(judges[0].classes_)),
-        pd.Series(right.mean(axis=0)).groupby([truth, data.table["session"].to_numpy()]).mean(),
+        _confusion(predictions, truth, list(users), list(classes)),
+        pd.Series(right.mean(axis=0)).groupby(rows).mean(), pd.Series(own, rows),
     )  # fmt: skip
 
 

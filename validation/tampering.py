@@ -135,6 +135,21 @@ def wrapped_in_time(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return _columns_reordered(images, (np.arange(width) + shift) % width)
 
 
+def repeated(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A stretch of a quarter to a half of the picture is shown twice, the second time over what came after it."""
+    width = images.shape[-1]
+    length, columns = rng.integers(width // 4, width // 2 + 1, (len(images), 1)), np.arange(width)
+    start = rng.integers(length, width - length + 1)
+    again = (columns >= start) & (columns < start + length)
+    return _columns_reordered(images, columns - np.where(again, length, 0))
+
+
+def mirrored(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What comes after the middle is the first half backwards."""
+    width = images.shape[-1]
+    return images[..., np.minimum(np.arange(width), np.arange(width)[::-1])]
+
+
 def spliced(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The right half of the next picture beside the left half of this one."""
     half = images.shape[-1] // 2
@@ -163,8 +178,8 @@ ALTERATIONS: Mapping[str, Alteration] = {
     for f in (
         time_reversed, doppler_flipped, cadence_slower, cadence_faster, doppler_wider, doppler_narrower, rows_shifted,
         blurred_in_time, blurred_in_doppler, sharpened, quantised, noisy, floor_raised, floor_clipped, gain_lowered,
-        extremities_erased, columns_shuffled, columns_jittered, columns_frozen, wrapped_in_time, spliced, averaged,
-        checkered, jpeg_compressed,
+        extremities_erased, columns_shuffled, columns_jittered, columns_frozen, wrapped_in_time, repeated, mirrored,
+        spliced, averaged, checkered, jpeg_compressed,
     )
 }  # fmt: skip
 

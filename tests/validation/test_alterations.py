@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from striders import fresh, of_user, striders
 
-from validation.alterations import assess_alterations, failing_users
+from validation.alterations import assess_alterations, failing_users, judge_positions
 from validation.context import Context
 from validation.detectors import Rows, interval
-from validation.fingerprints import fingerprint, lead_and_lag, mean_velocity, skewed_changes
+from validation.fingerprints import fingerprint, lead_and_lag, mean_velocity, repeats, skewed_changes
+from validation.seams import Seam, worst_seam
 from validation.sets import prepare_sets
 from validation.settings import ValidationSettings
 from validation.tampering import ALTERATIONS, tolerated
@@ -59,6 +61,51 @@ def test_unseen_tampering_is_noticed_too(context):
     halved = np.repeat(made.images[..., ::2], 2, axis=-1)
     for images in (salted, halved):
         assert gate(context, made.with_images(images)).status == "fail"
+
+
+def speckled(count: int, seed: int) -> np.ndarray:
+    """Pictures of nothing but speckle over a band, alike at all times."""
+    noise = gaussian_filter(np.random.default_rng(seed).normal(size=(count, 1, 32, 48)), (0, 0, 1, 1))
+    band = np.exp(-(((np.arange(32) - 15) / 6) ** 2))[:, None]
+    return (band * (0.6 + noise) - 0.7).clip(-1, 1).astype(np.float32)
+
+
+@pytest.mark.parametrize(("axis", "place"), [("column", 20), ("row", 14)])
+def test_a_seam_is_found_where_it_is_and_nowhere_else(axis, place):
+    real, held_out, images = (speckled(200, seed) for seed in range(3))
+    assert worst_seam(images, real, held_out, axis).low < 0.05
+    marked = np.moveaxis(images.copy(), -1 if axis == "column" else -2, 0)
+    marked[place:] += 0.2
+    seam = worst_seam(np.moveaxis(marked, 0, -1 if axis == "column" else -2), real, held_out, axis)
+    assert seam.low > 0.15
+    assert seam.place == place
+
+
+def test_exchanged_halves_leave_a_seam_in_the_middle():
+    real, held_out, images = (speckled(200, seed) for seed in range(3))
+    assert worst_seam(np.roll(images, 24, axis=-1), real, held_out, "column").place == 24
+
+
+def test_a_seam_fails_the_gate_by_its_place(context):
+    rule = context.rules["alterations"]
+    bank = context.once(("alterations", *context.sets.users), lambda: None)
+    made = fresh(seed=13)
+    positions = bank.place(Rows(made.images, made.table["user"].to_numpy(str), np.full(len(made), "new")))
+    faint, clear = (Seam("column", 16, excess, excess - 0.1) for excess in (0.2, 0.5))
+    assert judge_positions(positions, rule, len(made), [faint]).gates[0].status == "pass"
+    found = judge_positions(positions, rule, len(made), [clear]).gates[0]
+    assert found.status == "fail"
+    assert "a seam after column 16: +65% roughness" in found.note
+
+
+def test_only_detail_that_is_shown_twice_repeats():
+    pixels = speckled(5, 0)[:, 0].astype(float)
+    half = pixels[..., :24]
+    twice, mirrored = (np.concatenate([half, other], axis=-1) for other in (half, half[..., ::-1]))
+    assert repeats(pixels).max() < 0.5
+    assert repeats(twice)[:, 0].min() > 0.8
+    assert repeats(mirrored)[:, 1].min() > 0.8
+    assert repeats(twice)[:, 1].max() < 0.5
 
 
 def test_one_reversed_user_fails_by_name(context):

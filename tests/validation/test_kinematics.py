@@ -13,6 +13,7 @@ from validation.kinematics import autocorrelation, measure
 from validation.motion import assess_kinematics
 from validation.motion_distance import (
     fresh_session_limit,
+    joint_distances,
     measure_windows,
     session_distances,
     session_units,
@@ -230,6 +231,22 @@ def test_one_flipped_user_is_named_alone(real, fresh):
     assert finding.gates[0].status == FAIL
     assert finding.failed_users == ["walker_02"]
     assert "walker_02" in finding.gates[0].note
+
+
+def test_one_user_with_a_scaled_axis_is_named_alone(real, fresh):
+    finding = judged(real, altered(fresh, lambda x: stretched(x, time=1.15), "walker_03"))
+    assert finding.gates[0].status == FAIL
+    assert finding.failed_users == ["walker_03"]
+
+
+def test_a_scaled_doppler_axis_stands_out_jointly(real):
+    windows = measure_windows(real, True)
+    home, sessions = joint_distances(windows, windows, real.users)
+    assert home.max() < 0.5
+    assert len(sessions) == 20
+    scaled = windows.where(np.ones(len(windows.user), bool))
+    scaled.values[["torso_velocity", "bandwidth"]] *= 1.15
+    assert joint_distances(scaled, windows, real.users)[0].min() > sessions.quantile(0.9)
 
 
 def test_impossible_windows_are_listed_with_reasons(real, fresh):

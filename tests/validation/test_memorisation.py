@@ -80,6 +80,7 @@ def half_of_each(a, b):
 DISGUISES = {
     "none": lambda x: x,
     "shift": lambda x: np.roll(x, 7, axis=-1),
+    "reversed in time": lambda x: x[..., ::-1],
     "noise": lambda x: noised(x, 0.1),
     "gain": lambda x: (x + 1) * 0.7 - 1,
     "raised floor": lambda x: np.maximum(x, -0.7),

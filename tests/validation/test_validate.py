@@ -11,6 +11,7 @@ import torch
 
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from mdgen.errors import MdgenError
+from validation.accuracy import strangers
 from validation.enrolment import split_enrolment
 from validation.judge import Judge, identity_retention
 from validation.results import DECISIVE, Gate, Summary
@@ -97,6 +98,21 @@ def test_shuffled_labels_fall_to_chance_and_fail(real):
     assert summary.gate("user_accuracy").value == pytest.approx(1 / len(USERS), abs=0.12)
     assert summary.gate("verification").status == "fail"
     assert summary.gate("texture").status == "pass"
+
+
+def test_a_few_wrong_labels_show_as_images_that_are_hardly_of_their_user():
+    rng, rule = np.random.default_rng(0), shipped_rules()["user_accuracy"]
+    keys = pd.MultiIndex.from_product([list("abcdefgh"), ["1", "2", "3"], range(20)]).droplevel(2)
+
+    def own(wrong: float) -> pd.Series:
+        """Sure in 7 of 10 cases, unsure in others, as of real ones; sure of somebody else where the label is wrong."""
+        kind = rng.random(len(keys))
+        sure = np.where(kind < 0.7, rng.uniform(0.7, 1, len(keys)), rng.uniform(0, 0.7, len(keys)))
+        return pd.Series(np.where(rng.random(len(keys)) < wrong, rng.uniform(0, 0.02, len(keys)), sure), keys)
+
+    unseen = own(0)
+    assert strangers(own(0), unseen, rule) == ""
+    assert "labels mixed up" in strangers(own(0.2), unseen, rule)
 
 
 def test_noise_fails(real):
