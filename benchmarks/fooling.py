@@ -156,11 +156,12 @@ def _work(number: int, options: argparse.Namespace, known: set[tuple[str, str]],
 def _row(domain: str, case: str, job: Job, data: SpectrogramSet, summary: Summary, seconds: float) -> dict[str, Any]:
     failed = failing_gates(summary)
     stored = summary.as_dict()["gates"]
+    telling = {*job.meant, *failed} if job.meant else set(stored)
     return {
         **{"domain": domain, "case": case, "set": job.name, "kind": job.kind, "images": len(data)},
         **{"meant": list(job.meant), "verdict": summary.verdict, "failed": failed},
         "seconds": round(seconds, 1),
-        "gates": {name: _trimmed(gate) for name, gate in stored.items()},
+        "gates": {name: _trimmed(gate) for name, gate in stored.items() if name in telling},
     }
 
 
