@@ -376,7 +376,7 @@ def _train_vae(
     opinion = None
     judges = data.role("judge")
     if judged and len(judges) > 0:
-        from validation.judge import identity_retention
+        from validation.networks.judge import identity_retention
 
         opinion = partial(identity_retention, judge_data=judges, seed=recipe.seed)
     check = train_autoencoder(

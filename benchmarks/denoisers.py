@@ -23,7 +23,7 @@ from mdgen.generate import generate
 from mdgen.progress import Progress
 from mdgen.run import Run
 from mdgen.training.denoiser import train_denoiser
-from validation.judge import Judge
+from validation.networks.judge import Judge
 
 CANDIDATES = {
     "unet": ["denoiser.kind=unet", "denoiser.width=64", "denoiser.levels=[1, 2, 3]", "denoiser.depth=1"],

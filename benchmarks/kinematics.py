@@ -20,7 +20,7 @@ from scipy.io import loadmat
 
 from mdgen.data.simulator import Gait, RadarSettings, sample_person, sample_session, simulate_window
 from mdgen.data.simulator.people import window_generator
-from validation.kinematics import (
+from validation.measures.kinematics import (
     autocorrelation,
     echo_above_floor,
     envelopes,
@@ -29,7 +29,7 @@ from validation.kinematics import (
     periods,
     torso_ridge,
 )
-from validation.scales import USUAL_SPAN_DB, Scales
+from validation.measures.scales import USUAL_SPAN_DB, Scales
 
 SEED = 0
 USERS, SESSIONS, WINDOWS, SIZE = 24, 3, 5, 64

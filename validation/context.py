@@ -12,14 +12,14 @@ import torch
 
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
-from validation import encoders
 from validation.cache import Cache, cache_key
-from validation.embedding import VerificationEmbedding
-from validation.encoders import Encoder
-from validation.inception import inception_v3
-from validation.judge import Judge
-from validation.network import resolve_device
-from validation.recognition import Recognition, recognise
+from validation.measures.recognition import Recognition, recognise
+from validation.networks import encoders
+from validation.networks.embedding import VerificationEmbedding
+from validation.networks.encoders import Encoder
+from validation.networks.inception import inception_v3
+from validation.networks.judge import Judge
+from validation.networks.network import resolve_device
 from validation.rules import Rule, rules_with
 from validation.sets import Sets
 from validation.settings import ValidationSettings

@@ -14,23 +14,23 @@ import torch
 
 import mdgen
 from mdgen.data.dataset import SpectrogramSet, atomic_folder
-from validation.accuracy import assess_user_accuracy
-from validation.alterations import assess_alterations
-from validation.conditioning import assess_conditioning
+from validation.blocks.accuracy import assess_user_accuracy
+from validation.blocks.alterations import assess_alterations
+from validation.blocks.conditioning import assess_conditioning
+from validation.blocks.diversity import assess_diversity
+from validation.blocks.fidelity import assess_fidelity
+from validation.blocks.memorisation import assess_memorisation
+from validation.blocks.motion import assess_kinematics
+from validation.blocks.shortcuts import assess_shortcuts
+from validation.blocks.texture import assess_texture
+from validation.blocks.usefulness import assess_usefulness
+from validation.blocks.verification import assess_verification
 from validation.context import Context
-from validation.diversity import assess_diversity
-from validation.fidelity import assess_fidelity
 from validation.findings import Finding
-from validation.inception import assess_inception
-from validation.memorisation import assess_memorisation
-from validation.motion import assess_kinematics
+from validation.networks.inception import assess_inception
 from validation.results import Metric, Summary, metrics_table, spreadsheet_safe
 from validation.sets import Sets, prepare_sets
 from validation.settings import ValidationSettings
-from validation.shortcuts import assess_shortcuts
-from validation.texture import assess_texture
-from validation.usefulness import assess_usefulness
-from validation.verification import assess_verification
 
 #: The blocks, in the order of the report.
 BLOCKS: tuple[Callable[[Context], Finding], ...] = (
@@ -157,7 +157,7 @@ def _describe(data: SpectrogramSet) -> dict[str, Any]:
 
 
 def _write(folder: Path, found: Assessment) -> None:
-    from validation.report import write_report  # draws, so it brings matplotlib
+    from validation.report.report import write_report  # draws, so it brings matplotlib
 
     summary, users = found.summary.as_dict(), found.users
     metrics = metrics_table(all_metrics(found.findings, found.summary))

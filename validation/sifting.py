@@ -15,9 +15,9 @@ import pandas as pd
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.splits import assign_roles
 from mdgen.errors import MdgenError
-from validation.distances import KernelTest, kernel_test, standardise
-from validation.encoders import pixels_pca
-from validation.judge import Judge
+from validation.measures.distances import KernelTest, kernel_test, standardise
+from validation.networks.encoders import pixels_pca
+from validation.networks.judge import Judge
 from validation.settings import ValidationSettings
 
 #: Share of a user's real held-out images that the sifting judge accepts, by calibration.

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from mdgen.data.dataset import SpectrogramSet, require_free, write_dataset
 from mdgen.errors import MdgenError
-from validation import compare as comparison
 from validation import controls, run, sifting
+from validation.report.compare import compare_reports
 from validation.results import EXIT_CODES, FAIL, PASS, UNAVAILABLE
 from validation.settings import ValidationSettings
 
@@ -54,7 +54,7 @@ def self_check(real: SpectrogramSet, settings: ValidationSettings, say: Say, out
 
 def compare(reports: Sequence[Path], out: Path) -> int:
     """Several reports on one page."""
-    print(f"comparison of {len(reports)} reports: {comparison.compare_reports(list(reports), out)}")
+    print(f"comparison of {len(reports)} reports: {compare_reports(list(reports), out)}")
     return 0
 
 
@@ -109,7 +109,7 @@ def _sift(
     write_dataset(sifted.kept, kept)
     notes = {"sifting": sifted.notes, "yields": sifted.yields.reset_index().to_dict("records")}
     run.validate(sifted.real, sifted.kept, out / "sifted", settings, say, provenance | notes)
-    page = comparison.compare_reports([out / "unfiltered", out / "sifted"], out / "comparison")
+    page = compare_reports([out / "unfiltered", out / "sifted"], out / "comparison")
     _print_table(sifted.yields.reset_index())
     print("\n".join([*sifted.notes, f"kept: {kept}; both reports side by side: {page}"]))
     return print_verdict(out / "sifted")

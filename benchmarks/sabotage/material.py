@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 
 from mdgen.data.dataset import SpectrogramSet
 from validation.controls import as_synthetic
-from validation.judge import Judge
+from validation.networks.judge import Judge
 
 
 @dataclass(frozen=True)

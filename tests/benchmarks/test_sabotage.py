@@ -9,7 +9,7 @@ import pytest
 
 from mdgen.data.simulator import simulate
 from validation.controls import as_synthetic
-from validation.judge import Judge
+from validation.networks.judge import Judge
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 

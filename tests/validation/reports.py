@@ -10,7 +10,7 @@ import pandas as pd
 
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from validation.findings import Drawing, Finding
-from validation.report import write_report
+from validation.report.report import write_report
 from validation.results import Gate, Metric, Summary, metrics_table, spreadsheet_safe
 from validation.rules import shipped_rules
 from validation.sets import prepare_sets
@@ -41,7 +41,7 @@ def drawing(name: str) -> Drawing:
     def draw():
         import matplotlib.pyplot as plt
 
-        from validation.figures import label
+        from validation.report.figures import label
 
         figure, axis = plt.subplots(figsize=(3, 2))
         axis.set(title=label(USERS[4]))

@@ -5,14 +5,14 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from striders import fresh, of_user, striders
 
-from validation.alterations import assess_alterations, failing_users, judge_positions
+from validation.blocks.alterations import assess_alterations, failing_users, judge_positions
 from validation.context import Context
-from validation.detectors import Rows, interval
-from validation.fingerprints import fingerprint, lead_and_lag, mean_velocity, repeats, skewed_changes
-from validation.seams import Seam, worst_seam
+from validation.measures.detectors import Rows, interval
+from validation.measures.fingerprints import fingerprint, lead_and_lag, mean_velocity, repeats, skewed_changes
+from validation.measures.seams import Seam, worst_seam
+from validation.measures.tampering import ALTERATIONS, tolerated
 from validation.sets import prepare_sets
 from validation.settings import ValidationSettings
-from validation.tampering import ALTERATIONS, tolerated
 
 NAMED = ("time reversed", "doppler flipped", "cadence slower", "doppler wider", "quantised", "averaged", "floor raised")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from mdgen.data.dataset import SpectrogramSet
-from validation import encoders
 from validation.cache import Cache, cache_key
 from validation.context import Context
-from validation.judge import Judge
+from validation.networks import encoders
+from validation.networks.judge import Judge
 from validation.sets import prepare_sets
 from validation.settings import ValidationSettings
 
@@ -117,7 +117,7 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 from validation.cache import Cache
-from validation.encoders import gait_profile
+from validation.networks.encoders import gait_profile
 from validation.processes import is_main
 images = np.load(sys.argv[1])
 encode = gait_profile(16, 16)

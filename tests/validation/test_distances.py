@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from validation.distances import (
+from validation.measures.distances import (
     cross_distances,
     frechet_distance,
     frechet_distance_infinite,
@@ -17,8 +17,8 @@ from validation.distances import (
     standardise,
     standardise_columns,
 )
-from validation.inception import inception_score
-from validation.neighbourhoods import neighbourhoods
+from validation.measures.neighbourhoods import neighbourhoods
+from validation.networks.inception import inception_score
 
 
 @pytest.fixture(scope="module")

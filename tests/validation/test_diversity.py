@@ -5,9 +5,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from mdgen.data.dataset import SpectrogramSet, make_table
-from validation import diversity
+from validation.blocks import diversity
+from validation.blocks.diversity import assess_diversity, variety, vendi_score
 from validation.context import Context
-from validation.diversity import assess_diversity, variety, vendi_score
 from validation.sets import prepare_sets
 from validation.settings import ValidationSettings
 

@@ -7,11 +7,11 @@ import pytest
 
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from validation import context as context_module
-from validation.coded import balanced, coded_sets, sampled
-from validation.conditioning import assess_conditioning
+from validation.blocks.conditioning import assess_conditioning
+from validation.blocks.fidelity import assess_fidelity, session_distances
 from validation.context import Context
-from validation.encoders import Encoder, EncoderUnavailable, pixel_levels
-from validation.fidelity import assess_fidelity, session_distances
+from validation.measures.coded import balanced, coded_sets, sampled
+from validation.networks.encoders import Encoder, EncoderUnavailable, pixel_levels
 from validation.results import FAIL, INCONCLUSIVE, PASS, UNAVAILABLE
 from validation.sets import prepare_sets
 from validation.settings import ValidationSettings

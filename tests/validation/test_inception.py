@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from validation.context import Context
-from validation.inception import (
+from validation.networks.inception import (
     InceptionEncoder,
     InceptionResult,
     assess_inception,

@@ -8,10 +8,10 @@ from scipy import ndimage
 from mdgen.data.dataset import SpectrogramSet, make_table
 from mdgen.data.simulator import Gait, RadarSettings, Session, sample_person, simulate, simulate_window
 from mdgen.data.splits import assign_roles
+from validation.blocks.motion import assess_kinematics
 from validation.context import Context
-from validation.kinematics import autocorrelation, measure
-from validation.motion import assess_kinematics
-from validation.motion_distance import (
+from validation.measures.kinematics import autocorrelation, measure
+from validation.measures.motion_distance import (
     fresh_session_limit,
     joint_distances,
     measure_windows,
@@ -21,9 +21,9 @@ from validation.motion_distance import (
     signed_shift,
     typical_distances,
 )
-from validation.plausibility import learn_bounds
+from validation.measures.plausibility import learn_bounds
+from validation.measures.scales import QUANTITIES, Scales, has_axes, scales_of
 from validation.results import FAIL, PASS, UNAVAILABLE
-from validation.scales import QUANTITIES, Scales, has_axes, scales_of
 from validation.sets import prepare_sets
 from validation.settings import ValidationSettings
 

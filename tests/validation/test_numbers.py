@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import norm
 
 from mdgen.data.texture import fine_energy, texture_ratio
-from validation.neighbours import shifted_correlation
-from validation.recognition import wilson_interval
-from validation.scores import ScoreSet, area_under_roc, equal_error_rate
+from validation.measures.neighbours import shifted_correlation
+from validation.measures.recognition import wilson_interval
+from validation.measures.scores import ScoreSet, area_under_roc, equal_error_rate
 
 
 def test_equal_error_rate_of_two_gaussians_is_the_closed_form():

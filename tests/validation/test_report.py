@@ -18,9 +18,9 @@ from tests.validation.reports import (
     write_tables,
     write_tiny_report,
 )
-from validation.compare import compare_reports, short_names
-from validation.page import cell, gate_names, listed, prose, scale, sort_key, words
-from validation.report import column_groups, draw_sections, open_questions, verdict_sentence
+from validation.report.compare import compare_reports, short_names
+from validation.report.page import cell, gate_names, listed, prose, scale, sort_key, words
+from validation.report.report import column_groups, draw_sections, open_questions, verdict_sentence
 from validation.results import DECISIVE, Gate, Summary
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.validation.reports import USERS, write_tables, write_tiny_report
-from validation.compare import compare_reports
+from validation.report.compare import compare_reports
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (pip install -e '.[dev]')")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

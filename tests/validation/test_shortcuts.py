@@ -8,13 +8,22 @@ import pytest
 from striders import fresh, of_user, striders
 
 from mdgen.data.dataset import make_table
-from validation.background import NAMES, Layout, background, corners, fixed_pattern, steadiest_row, zero_line, zero_row
-from validation.background_model import forest, identity_within
+from validation.blocks.shortcuts import assess_shortcuts, dataset_warnings, device_accuracy
 from validation.context import Context
+from validation.measures.background import (
+    NAMES,
+    Layout,
+    background,
+    corners,
+    fixed_pattern,
+    steadiest_row,
+    zero_line,
+    zero_row,
+)
+from validation.networks.background_model import forest, identity_within
 from validation.rules import shipped_rules
 from validation.sets import prepare_sets
 from validation.settings import ValidationSettings
-from validation.shortcuts import assess_shortcuts, dataset_warnings, device_accuracy
 
 QUIET = {"roles": ("train",), "sessions": 1, "windows": 3}
 

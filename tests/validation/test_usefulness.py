@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
-from validation.augmentation import augmentation_gate, gains, small_gain
+from validation.blocks.usefulness import assess_usefulness, unseen_rows
 from validation.context import Context
-from validation.learning import (
+from validation.measures.augmentation import augmentation_gate, gains, small_gain
+from validation.measures.learning import (
     RATIOS,
     REAL,
     SHIFTED,
@@ -22,13 +23,12 @@ from validation.learning import (
     recognised,
     time_shifted,
 )
-from validation.resampling import Interval, macro_intervals
+from validation.measures.resampling import Interval, macro_intervals
+from validation.measures.transfer import Transfer, equal_counts, failing_users, tstr_gate
 from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNAVAILABLE
 from validation.rules import shipped_rules
 from validation.sets import prepare_sets
 from validation.settings import ValidationSettings
-from validation.transfer import Transfer, equal_counts, failing_users, tstr_gate
-from validation.usefulness import assess_usefulness, unseen_rows
 
 PEOPLE = ("a", "<b>", "$c", "d")
 FAST = ValidationSettings(judge_seeds=2, judge_steps=30, learning_draws=3, learning_budgets=(5,), bootstrap_draws=100)

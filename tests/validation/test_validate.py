@@ -11,9 +11,9 @@ import torch
 
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from mdgen.errors import MdgenError
-from validation.accuracy import strangers
-from validation.enrolment import split_enrolment
-from validation.judge import Judge, identity_retention
+from validation.blocks.accuracy import strangers
+from validation.measures.enrolment import split_enrolment
+from validation.networks.judge import Judge, identity_retention
 from validation.results import DECISIVE, Gate, Summary
 from validation.rules import shipped_rules
 from validation.run import assess, validate

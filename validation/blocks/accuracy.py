@@ -1,0 +1,191 @@
+"""Block: are synthetic images recognised as their user? Train on real, test on synthetic, beside held-out real."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from validation.context import Context
+from validation.findings import Drawing, Finding
+from validation.measures.recognition import Recognition, recognise, wilson_interval
+from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric
+from validation.rules import Rule
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Synthetic data recognised this much better than real data are prototypes, or copies.
+SUSPICIOUS_EXCESS = 0.05
+
+
+def assess_user_accuracy(context: Context) -> Finding:
+    """Gate `user_accuracy`: the judges on held-out real, on the generator's real and on synthetic images."""
+    sets = context.sets
+    context.say("accuracy on held-out real and on synthetic images")
+    real, learned = (context.recognition(s) for s in (sets.test, sets.train))
+    synthetic = recognise(context.judges, sets.synthetic, sets.users)
+    rule = context.rules["user_accuracy"]
+    known = [context.recognition(s) for s in (sets.test, sets.train, sets.val) if len(s)]
+    unseen = pd.concat([found.sessions for found in known])
+    failing = failing_users(synthetic, unseen, rule)
+    surely_real = real.macro - 2 * session_spread(unseen) / len(sets.users) ** 0.5
+    odd = strangers(synthetic.own, pd.concat([found.own for found in known]), rule)
+    gate = user_accuracy_gate(
+        synthetic, real, surely_real, failing, rule, sets.advisory, sets.unjudged, sets.missing, odd
+    )
+    sets_of = (("test", real), ("train", learned), ("synthetic", synthetic))
+    return Finding(
+        "Recognition",
+        "Classifiers trained on other real recordings say who each image shows. Much better than on real data is a "
+        "warning, not a success: prototypes are easier to recognise than people.",
+        [gate],
+        [row for name, found in sets_of for row in _rows(name, found)],
+        _columns(synthetic, real),
+        failing,
+        _drawings(synthetic, real, [str(c) for c in context.judges[0].classes_], rule["threshold"]),
+    )
+
+
+def user_accuracy_gate(
+    synthetic: Recognition,
+    real: Recognition,
+    surely_real: float,
+    failing: Sequence[str],
+    rule: Rule,
+    advisory: str = "",
+    unjudged: Sequence[str] = (),
+    missing: Sequence[str] = (),
+    odd: str = "",
+) -> Gate:
+    """Recognised as often as the reference demands, and nearly as often as real data are, by judges that know neither.
+
+    surely_real: lower bound of the accuracy on one session of each real user. odd: what `strangers` says.
+    Pass: lower Wilson bound >= threshold, accuracy >= share x ceiling, and no user failing or missing. Fail: the upper
+    bound is below the threshold, or below the share, of what real data surely reach; or a user fails by itself or has
+    no images. Where even real data stay below the threshold it cannot pass. Judges that saw the generator's data
+    flatter it, so then a failure stands but nothing better than "advisory" is given.
+    """
+    ceiling, value, chance = real.macro, synthetic.macro, 1 / max(2, synthetic.confusion.shape[1])
+    low, high = synthetic.interval
+    threshold, share = rule["threshold"], rule["ceiling_share"]
+    ratio = value / ceiling if ceiling > 0 else float("inf")
+    notes = [f"{ratio:.0%} of what real data reach"]
+    if ceiling < 2 * chance:
+        status = INCONCLUSIVE
+        notes.append("the judges hardly know real users apart, so they decide nothing")
+    elif high < share * surely_real or (high < threshold <= surely_real):
+        status = FAIL
+        notes.append(f"surely below {share:.0%} of it, or below {threshold:.0%}")
+    elif ratio < share:
+        status = INCONCLUSIVE
+        notes.append(f"below the {share:.0%} required, but real sessions differ as much")
+    elif ceiling < threshold:
+        status = INCONCLUSIVE
+        notes.append(f"real data themselves stay below {threshold:.0%}, so only this ratio decides, and it holds")
+    else:
+        status = PASS if low >= threshold else INCONCLUSIVE
+        if status == INCONCLUSIVE:
+            notes.append(f"not surely above {threshold:.0%}")
+    if failing:
+        status = FAIL
+        notes.append("users that fail: " + ", ".join(failing))
+    if odd:
+        status = FAIL
+        notes.append(odd)
+    if missing:
+        status = FAIL
+        notes.append("no synthetic images of: " + ", ".join(missing))
+    if value > ceiling + SUSPICIOUS_EXCESS:
+        notes.append("better recognised than real data: look for prototypes and copies")
+    if unjudged:
+        status = FAIL if status == FAIL else INCONCLUSIVE
+        notes.append("users without real data to judge by: " + ", ".join(unjudged))
+    if advisory:
+        status = FAIL if status == FAIL else ADVISORY
+        notes.append(advisory)
+    note = "; ".join(notes)
+    return Gate("user_accuracy", status, value, low, high, threshold, ceiling, synthetic.n, note, floor=chance)
+
+
+def failing_users(synthetic: Recognition, sessions: pd.Series, rule: Rule) -> list[str]:
+    """Users whose upper bound is below the threshold and below what a session of theirs, even a bad one, would reach.
+
+    sessions: accuracy of the judges by (user, session) on real data that they never saw. Windows of one session stand
+    or fall together, so the session is the unit: the least to expect of a user is the mean of the sessions minus three
+    deviations, or the worst session if that is less; the rule's share of it is asked for.
+    """
+    within = sessions.groupby(level=0)
+    least = np.minimum(within.mean() - 3 * session_spread(sessions), within.min()).reindex(synthetic.per_user.index)
+    high = synthetic.per_user["ci_high"]
+    failed = high < np.minimum(rule["threshold"], rule["ceiling_share"] * least)
+    return [str(user) for user in high.index[failed]]
+
+
+def strangers(synthetic: pd.Series, unseen: pd.Series, rule: Rule) -> str:
+    """What to say when surely more images than of real people are not of the user they are said to show; else "".
+
+    synthetic, unseen: `Recognition.own`, of real sessions that no judge saw. Not of the user: the judges give it a
+    lower probability than `stranger` of the unseen real images have. Real sessions differ in that share, so their mean
+    plus two standard errors over users, plus `stranger_excess`, is allowed.
+    """
+    floor = unseen.quantile(rule["stranger"])
+    sessions = (unseen < floor).groupby(level=[0, 1]).mean()
+    users = synthetic.index.get_level_values(0).nunique()
+    usual = float(sessions.mean())
+    allowed = usual + 2 * session_spread(sessions) / users**0.5 + rule["stranger_excess"]
+    share = float((synthetic < floor).mean())
+    if wilson_interval(share, len(synthetic))[0] <= allowed:
+        return ""
+    return f"{share:.0%} of the images are hardly of their user, {usual:.0%} of real ones: labels mixed up?"
+
+
+def session_spread(sessions: pd.Series) -> float:
+    """Deviation of the accuracy between sessions of one user, pooled over users; 0 where nobody has two."""
+    variances = sessions.groupby(level=0).var().dropna()
+    return float(np.sqrt(variances.mean())) if len(variances) else 0.0
+
+
+def _columns(synthetic: Recognition, real: Recognition) -> pd.DataFrame:
+    table = synthetic.per_user.rename(columns={"n": "n_synthetic"})
+    table = table.join(
+        real.per_user.rename(columns={"accuracy": "real_accuracy", "n": "n_real"})[["real_accuracy", "n_real"]]
+    )
+    table["ratio"] = (table["accuracy"] / table["real_accuracy"]).where(table["real_accuracy"] > 0)
+    return table
+
+
+def _rows(name: str, found: Recognition) -> list[Metric]:
+    base = Metric("user_accuracy", found.macro, "judge", set_a="judge", set_b=name, n_b=found.n, direction="higher")
+    low, high = found.interval
+    by_judge = "by judge: " + ", ".join(f"{value:.3f}" for value in found.seed_macros)
+    spread = float(np.std(found.seed_macros))
+    rows = [
+        replace(base, ci_low=low, ci_high=high, note=by_judge),
+        replace(base, metric="user_accuracy_spread", value=spread, direction="lower", note="deviation over judges"),
+    ]
+    for user, row in found.per_user.astype(float).iterrows():
+        low, high, count = float(row["ci_low"]), float(row["ci_high"]), int(row["n"])
+        own = replace(base, scope="user", user=str(user), value=float(row["accuracy"]))
+        rows.append(replace(own, ci_low=low, ci_high=high, n_b=count))
+    return rows
+
+
+def _drawings(synthetic: Recognition, real: Recognition, classes: list[str], threshold: float) -> list[Drawing]:
+    def accuracy() -> Figure:
+        from validation.report import figures
+
+        return figures.user_accuracy(synthetic, real, threshold)
+
+    def confusion() -> Figure:
+        from validation.report import figures
+
+        return figures.confusion(synthetic, real, classes)
+
+    return [
+        Drawing("user_accuracy", "Per user, with 95 % Wilson intervals; the dashed line is the threshold.", accuracy),
+        Drawing("confusion", "Who is taken for whom; rows sum to 1.", confusion),
+    ]

@@ -1,0 +1,1 @@
+"""What blocks are made of: pure measurements of images, features, scores and motion."""

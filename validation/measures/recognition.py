@@ -1,0 +1,75 @@
+"""Who judges say is on the images: accuracy per user with intervals, and the confusion between users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+from sklearn.metrics import confusion_matrix
+
+from mdgen.data.dataset import SpectrogramSet
+from validation.networks.judge import Judge
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Accuracy of several judges on one set.
+
+    per_user: one row per user with columns accuracy, ci_low, ci_high, n (images, not images x judges). macro: mean
+    over users, with its Wilson interval on all images. seed_macros: macro accuracy of each judge.
+    confusion: float [users, classes], rows sum to 1, means over judges. sessions: accuracy by (user, session).
+    own: the probability that the judges give the user each image is said to show, by (user, session), a row each.
+    """
+
+    per_user: pd.DataFrame
+    macro: float
+    interval: tuple[float, float]
+    n: int
+    seed_macros: list[float]
+    confusion: np.ndarray
+    sessions: pd.Series
+    own: pd.Series
+
+
+def recognise(judges: Sequence[Judge], data: SpectrogramSet, users: Sequence[str]) -> Recognition:
+    """Pool the predictions of `judges` on the rows of `data` that belong to `users`."""
+    truth = data.table["user"].to_numpy()
+    classes = np.asarray(judges[0].classes_)
+    probabilities = np.array([judge.predict_proba(data.images) for judge in judges])  # (judges, N, classes)
+    predictions = classes[probabilities.argmax(axis=2)]  # (judges, N)
+    right = predictions == truth
+    by_seed = [pd.Series(r.astype(float)).groupby(truth).mean().reindex(users) for r in right]
+    share = pd.Series(right.mean(axis=0)).groupby(truth)
+    accuracy, count = share.mean().reindex(users), share.size().reindex(users, fill_value=0)
+    bounds = [wilson_interval(p, n) for p, n in zip(accuracy, count, strict=True)]
+    per_user = pd.DataFrame(
+        {"accuracy": accuracy, "ci_low": [b[0] for b in bounds], "ci_high": [b[1] for b in bounds], "n": count}
+    )
+    macro = float(accuracy.mean())
+    rows = [truth, data.table["session"].to_numpy()]
+    own = (probabilities.mean(axis=0) * (truth[:, None] == classes)).sum(axis=1)
+    return Recognition(
+        per_user, macro, wilson_interval(macro, len(data)), len(data), [float(s.mean()) for s in by_seed],
+        _confusion(predictions, truth, list(users), list(classes)),
+        pd.Series(right.mean(axis=0)).groupby(rows).mean(), pd.Series(own, rows),
+    )  # fmt: skip
+
+
+def wilson_interval(share: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval for a proportion (Wilson 1927); `share` may be a mean over judges. (0, 1) for count 0."""
+    if count == 0 or not np.isfinite(share):
+        return 0.0, 1.0
+    z = ndtri(0.5 + confidence / 2)
+    centre = share + z * z / (2 * count)
+    margin = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return max(0.0, float((centre - margin) / scale)), min(1.0, float((centre + margin) / scale))
+
+
+def _confusion(predictions: np.ndarray, truth: np.ndarray, users: list[str], classes: list[str]) -> np.ndarray:
+    order = users + [c for c in classes if c not in users]
+    counts = confusion_matrix(np.tile(truth, len(predictions)), predictions.ravel(), labels=order)[: len(users)]
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

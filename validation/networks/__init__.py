@@ -1,0 +1,1 @@
+"""What is trained or loaded: judges, the verification embedding, encoders of images."""

@@ -1,0 +1,1 @@
+"""From findings to tables, figures and one self-contained page."""

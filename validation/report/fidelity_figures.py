@@ -1,0 +1,78 @@
+"""The pictures of fidelity and conditioning. Imported only when a report is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from validation.report.figures import GRAY, REAL, SYNTHETIC, label
+from validation.results import Metric
+
+if TYPE_CHECKING:
+    from validation.blocks.fidelity import Compared
+
+MEASURES = ("precision", "recall", "density", "coverage")
+
+
+def distance_ratios(found: Sequence[Compared], limits: Sequence[float]) -> Figure:
+    """Per encoder, over the reference: synthetic with its interval, train, the range of real sessions, the limit."""
+    figure, axis = plt.subplots(figsize=(2.4 + 1.15 * len(found), 3.8))
+    for place, (compared, limit) in enumerate(zip(found, limits, strict=True)):
+        value, low, high = compared.ratio
+        if len(compared.sessions):
+            ends = np.quantile(compared.sessions, [0.05, 0.95]) / compared.reference
+            axis.fill_between([place - 0.3, place + 0.3], *ends, color=GRAY, alpha=0.25, linewidth=0)
+        axis.plot([place], [compared.train.value / compared.reference], "o", color=REAL)
+        axis.errorbar([place], [value], yerr=[[value - low], [high - value]], fmt="o", color=SYNTHETIC, capsize=3)
+        axis.plot([place - 0.3, place + 0.3], [limit, limit], color="black", linewidth=1.2)
+    handles = [
+        plt.Line2D([], [], marker="o", linestyle="", color=SYNTHETIC, label="synthetic"),
+        plt.Line2D([], [], marker="o", linestyle="", color=REAL, label="real, train"),
+        plt.Line2D([], [], linewidth=8, color=GRAY, alpha=0.25, label="real recordings"),
+        plt.Line2D([], [], color="black", label="limit"),
+    ]
+    axis.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, fontsize=9)
+    axis.set_yscale("symlog", linthresh=1)
+    axis.set(ylabel="distance over reference", xticks=range(len(found)))
+    axis.set_xticklabels([compared.encoder for compared in found], rotation=20, ha="right")
+    return figure
+
+
+def neighbourhood_bars(rows: Sequence[Metric]) -> Figure:
+    """Precision, recall, density and coverage per encoder, synthetic beside train."""
+    table = pd.DataFrame(
+        [(r.encoder, r.metric, r.set_b, r.value) for r in rows if r.metric in MEASURES],
+        columns=["encoder", "measure", "set", "value"],
+    )
+    figure, axes = plt.subplots(1, len(MEASURES), figsize=(11, 3.4), sharey=True)
+    for axis, measure in zip(axes, MEASURES, strict=True):
+        mine = table[table["measure"] == measure]
+        sns.barplot(mine, y="encoder", x="value", hue="set", hue_order=["synthetic", "train"], ax=axis,
+                    palette=[SYNTHETIC, REAL], legend=measure == MEASURES[-1])  # fmt: skip
+        axis.axvline(1, color=GRAY, linewidth=0.8)
+        axis.set(title=measure, xlabel="", ylabel="")
+    sns.move_legend(axes[-1], "upper left", bbox_to_anchor=(1, 1), title="", frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def cross_matrices(matrices: dict[str, pd.DataFrame]) -> Figure:
+    """One heat map per encoder: distance of every synthetic user (rows) to every real one, over that to its nearest."""
+    users = len(next(iter(matrices.values())))
+    side = 1.6 + 0.24 * users
+    figure, axes = plt.subplots(1, len(matrices), figsize=(side * len(matrices) + 1, side + 0.6), squeeze=False)
+    for place, (axis, (encoder, matrix)) in enumerate(zip(axes[0], matrices.items(), strict=True)):
+        above = matrix.sub(matrix.min(axis=1), axis=0)
+        shown = above.div(above.median(axis=1).clip(lower=1e-9), axis=0).rename(index=label, columns=label)
+        sns.heatmap(shown, ax=axis, vmin=0, vmax=1, cmap="mako", square=True, cbar=False, xticklabels=True,
+                    yticklabels=place == 0)  # fmt: skip
+        axis.set(title=encoder, xlabel="real user", ylabel="synthetic user" if place == 0 else "")
+        axis.tick_params(labelsize=8)
+    figure.tight_layout()
+    return figure
