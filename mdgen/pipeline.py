@@ -19,8 +19,9 @@ from mdgen.diffusion.objective import TIMESTEPS
 from mdgen.diffusion.samplers import build_sampler
 from mdgen.errors import MdgenError
 from mdgen.models import denoiser as _denoiser  # noqa: F401  diffusers loads parts only from modules imported already
-from mdgen.models.autoencoder import denormalise_latents
+from mdgen.models.autoencoder import works_on_pixels
 from mdgen.models.conditioning import UserConditioning
+from mdgen.models.latents import denormalise_latents
 
 
 class MicroDopplerPipeline(DiffusionPipeline):
@@ -55,7 +56,9 @@ class MicroDopplerPipeline(DiffusionPipeline):
             autoencoder=autoencoder,
             denoiser=denoiser.eval(),
             conditioning=conditioning.eval(),
-            scheduler=build_sampler(recipe.diffusion.objective, recipe.generate.sampler),
+            scheduler=build_sampler(
+                recipe.diffusion.objective, recipe.generate.sampler, clip=works_on_pixels(autoencoder)
+            ),
             users=users,
             objective=recipe.diffusion.objective,
             latent_shape=[denoiser.config.in_channels, *size],  # type: ignore[union-attr, list-item]
@@ -75,7 +78,8 @@ class MicroDopplerPipeline(DiffusionPipeline):
 
     def use_sampler(self, name: str) -> None:
         """Sample by another method from now on."""
-        self.register_modules(scheduler=build_sampler(self.config.objective, name))
+        clip = works_on_pixels(self.autoencoder)
+        self.register_modules(scheduler=build_sampler(self.config.objective, name, clip=clip))
 
     @torch.no_grad()
     def __call__(

@@ -1,7 +1,7 @@
 """Samplers by name, as diffusers' schedulers with every field written out.
 
 Every field, because a scheduler's defaults are not carried by `from_config` but are by a saved file: left to them, the
-same model would sample differently after a reload. Clipping is off: latents are not bounded.
+same model would sample differently after a reload.
 """
 
 from __future__ import annotations
@@ -57,8 +57,12 @@ _SAMPLERS: dict[tuple[str, str], tuple[type, dict[str, Any]]] = {
 }
 
 
-def build_sampler(objective: str, sampler: str) -> Any:
-    """The scheduler that samples a model of `objective`; raises `MdgenError` for a pair that does not go together."""
+def build_sampler(objective: str, sampler: str, clip: bool = False) -> Any:
+    """The scheduler that samples a model of `objective`; raises `MdgenError` for a pair that does not go together.
+
+    clip: keep the clean sample foretold at each step in [-1, 1], where the method foretells one; for pixels, which are
+    bounded, and never for latents, which are not.
+    """
     try:
         scheduler, fields = _SAMPLERS[objective, sampler]
     except KeyError:
@@ -66,4 +70,8 @@ def build_sampler(objective: str, sampler: str) -> Any:
         raise MdgenError(
             f"sampler {sampler!r} cannot sample a {objective} model; use one of {', '.join(fitting)}"
         ) from None
+    if clip and "clip_sample" in fields:
+        fields = {**fields, "clip_sample": True, "clip_sample_range": 1.0}
+    if clip and "thresholding" in fields:  # of at most 1 it is clipping to [-1, 1]
+        fields = {**fields, "thresholding": True, "sample_max_value": 1.0}
     return scheduler(**fields)

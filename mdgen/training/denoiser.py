@@ -29,7 +29,7 @@ from mdgen.run import Run, row_names, training_data, write_model_card
 from mdgen.training.autoencoder import load_autoencoder, validation_images
 from mdgen.training.averages import Averages, best_length
 from mdgen.training.checkpoint import replacing_folder
-from mdgen.training.latents import Latents, cached_latents, encode
+from mdgen.training.latents import Latents, encode, latents_of
 from mdgen.training.loop import train
 from mdgen.training.schedule import Budget
 from mdgen.training.task import Batch, Task
@@ -139,7 +139,7 @@ def _build(
     weights = hashlib.sha256(next((run.path / "autoencoder").glob("*.safetensors")).read_bytes()).hexdigest()
     windows = WindowCutter.of(train_data, recipe.data.augment)
     with state.main_process_first():
-        cache = cached_latents(
+        cache = latents_of(
             autoencoder, windows, run.path / "cache" / "latents", f"{fingerprint}-{weights}-{len(windows.views)}"
         )
     channels, height, width = cache.latent_shape
