@@ -356,6 +356,41 @@ def quickstart(
 
 @app.command()
 @_command
+def check(
+    run: Annotated[Path | None, typer.Option("--run", help="Run folder to look at.")] = None,
+    config: ConfigOption = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Data set: measure on it, not on a stand-in.")] = None,
+    size: Annotated[
+        int, typer.Option(help="Pixels a side of the stand-in, where a recipe is tried without data.")
+    ] = 64,
+    overrides: SetOption = None,
+) -> int:
+    """Look over a recipe or a run; each line passes, warns or fails, with the mend. Exit code 1 where one failed.
+
+    Example: mdgen check --run runs/walkers --data data
+    """
+    from mdgen.check.findings import exit_code
+    from mdgen.check.recipe import check_recipe, stand_in
+    from mdgen.check.run import check_run
+    from mdgen.config import load_recipe
+    from mdgen.data.dataset import read_dataset
+    from mdgen.run import Run
+
+    if (run is None) == (config is None):
+        raise MdgenError("give one of --run and --config")
+    given = read_dataset(data) if data else None
+    if config:
+        recipe = load_recipe(config, overrides or ())
+        _judge_settings(recipe)
+        findings = check_recipe(recipe, stand_in(size) if given is None else given)
+    else:
+        findings = check_run(Run(_given(run, "--run")), given, _identity_judge(given, 0) if given else None)
+    print("\n".join(finding.line() for finding in findings))
+    return exit_code(findings)
+
+
+@app.command()
+@_command
 def doctor() -> None:
     """Print versions, machine and devices: what to paste into a question.
 
@@ -373,18 +408,23 @@ def _train_vae(
     from mdgen.run import Run
     from mdgen.training.autoencoder import train_autoencoder
 
-    opinion = None
-    judges = data.role("judge")
-    if judged and len(judges) > 0:
-        from validation.judge import identity_retention
-
-        opinion = partial(identity_retention, judge_data=judges, seed=recipe.seed)
-    check = train_autoencoder(
+    opinion = _identity_judge(data, recipe.seed) if judged else None
+    measured = train_autoencoder(
         data, Run(run), recipe, device=device, progress=progress, budget=budget, identity_retention=opinion
     )
-    print(f"autoencoder in {run}, checked on {check.images} held-out spectrograms:")
-    print("\n".join(f"  {line}" for line in check.lines()))
+    print(f"autoencoder in {run}, checked on {measured.images} held-out spectrograms:")
+    print("\n".join(f"  {line}" for line in measured.lines()))
     print(f"  look at {run / 'figures' / 'reconstructions.png'}")
+
+
+def _identity_judge(data: SpectrogramSet, seed: int) -> Any:
+    """A judge of how much identity reconstructions keep; None without rows to train it on."""
+    judges = data.role("judge")
+    if len(judges) == 0:
+        return None
+    from validation.judge import identity_retention
+
+    return partial(identity_retention, judge_data=judges, seed=seed)
 
 
 def _judge_settings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,8 +28,44 @@ from mdgen.training.task import Task
 _CPU = torch.device("cpu")
 
 
+@dataclass(frozen=True)
+class StagePlan:
+    """What one stage takes. weights_gb: weights, gradients, optimizer and averages. kept_gb: activations."""
+
+    name: str
+    parameters: int
+    steps: int
+    minutes: float
+    precision: str
+    weights_gb: float
+    kept_gb: float
+    micro_batch: int
+
+    def line(self) -> str:
+        return (
+            f"{self.name}: {self.parameters / 1e6:.2f} M parameters, {self.steps} steps, about {self.minutes:.1f} "
+            f"minutes on this CPU in {self.precision}; memory: {self.weights_gb:.2f} GB for weights and optimizer, "
+            f"{self.kept_gb:.2f} GB for {self.micro_batch} samples at a time"
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe means for a data set. stages: those that train something."""
+
+    summary: list[str]
+    latent_shape: tuple[int, int, int]
+    stages: list[StagePlan]
+
+
 def plan_lines(recipe: Recipe, data: SpectrogramSet) -> list[str]:
-    """Lines for people: windows, latent shape, and for each stage what a step of its real losses foretells."""
+    """A plan for people."""
+    plan = make_plan(recipe, data)
+    return [*plan.summary, *[stage.line() for stage in plan.stages]]
+
+
+def make_plan(recipe: Recipe, data: SpectrogramSet) -> Plan:
+    """Windows, latent shape, and for each stage what a step of its real losses foretells."""
     train = training_data(data)
     windows = WindowCutter.of(train, recipe.data.augment)
     first = AutoencoderTask(build_autoencoder(recipe.autoencoder, picture_shape(data)), windows, recipe.autoencoder)
@@ -44,17 +81,17 @@ def plan_lines(recipe: Recipe, data: SpectrogramSet) -> list[str]:
         recipe.diffusion,
         recipe.denoiser.training.learning_rate,
     )
-    return [
+    stages = [_stage_plan("denoiser", second, recipe.denoiser.training)]
+    if recipe.autoencoder.kind != "none":
+        stages.insert(0, _stage_plan("autoencoder", first, recipe.autoencoder.training))
+    summary = [
         f"{len(train)} training spectrograms of {len(train.users)} users in {len(windows.recordings)} recordings",
         f"latents {first.latent_shape} of pictures {data.images.shape[1:]}",
-        "autoencoder: none, nothing to train"
-        if recipe.autoencoder.kind == "none"
-        else _stage_line("autoencoder", first, recipe.autoencoder.training),
-        _stage_line("denoiser", second, recipe.denoiser.training),
     ]
+    return Plan(summary, first.latent_shape, stages)
 
 
-def _stage_line(name: str, task: Task, config: TrainingConfig) -> str:
+def _stage_plan(name: str, task: Task, config: TrainingConfig) -> StagePlan:
     if config.gradient_checkpointing:
         checkpoint_activations(task)
     parameters = [p for params, _ in task.parts().values() for p in params]
@@ -81,8 +118,13 @@ def _stage_line(name: str, task: Task, config: TrainingConfig) -> str:
     minutes = (time.monotonic() - started) * config.steps * config.batch_size / micro / 60
     copies = 4 + (config.ema_half_life > 0) + len(config.ema_profiles)  # weights, gradients, two of AdamW, averages
     precision = str(resolve_precision(config.precision, _CPU)).removeprefix("torch.")
-    return (
-        f"{name}: {count / 1e6:.2f} M parameters, {config.steps} steps, about {minutes:.1f} minutes on this CPU in "
-        f"{precision}; memory: {4 * copies * count / 1e9:.2f} GB for weights and optimizer, "
-        f"{sum(kept.values()) / 1e9:.2f} GB for {micro} samples at a time"
+    return StagePlan(
+        name,
+        count,
+        config.steps,
+        minutes,
+        precision,
+        weights_gb=4 * copies * count / 1e9,
+        kept_gb=sum(kept.values()) / 1e9,
+        micro_batch=micro,
     )

@@ -72,10 +72,11 @@ class Codebook(nn.Module):
         """float32 [N, D, h, w] of indices [N, h, w]."""
         return self.codes[codes].movedim(-1, 1)
 
-    def perplexity(self) -> Tensor:
-        """exp of the entropy of the use of the codes: how many an even use would take; 0 before any use."""
-        share = self.usage / self.usage.sum().clamp(min=1e-12)
-        return torch.where(self.usage.sum() > 0, torch.special.entr(share).sum().exp(), 0.0)
+
+def perplexity(counts: Tensor) -> Tensor:
+    """exp of the entropy of codes used so often: how many an even use would take; 0 for no use at all."""
+    share = counts / counts.sum().clamp(min=1e-12)
+    return torch.where(counts.sum() > 0, torch.special.entr(share).sum().exp(), 0.0)
 
 
 class VQAutoencoder(ModelMixin, ConfigMixin):

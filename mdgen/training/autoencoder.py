@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -119,6 +120,15 @@ def validation_images(data: SpectrogramSet) -> SpectrogramSet | None:
     if len(rows) == 0:
         return None
     return data.select(rows[np.unique(np.linspace(0, len(rows) - 1, VALIDATED).round().astype(int))])
+
+
+def autoencoder_hash(run: Run) -> str:
+    """sha256 of the weights and latent scaling of the run's autoencoder: which one a denoiser belongs to."""
+    folder = run.path / "autoencoder"
+    config = json.loads((folder / "config.json").read_text())
+    scaling = json.dumps([config["latents_mean"], config["latents_std"]])
+    weights = next(folder.glob("*.safetensors")).read_bytes()
+    return hashlib.sha256(weights + scaling.encode()).hexdigest()
 
 
 def load_autoencoder(folder: Path) -> nn.Module:

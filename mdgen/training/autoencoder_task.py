@@ -141,11 +141,10 @@ def latent_shape(autoencoder: nn.Module, images: Tensor) -> tuple[int, int, int]
 
 
 def _spread(posterior: DiagonalGaussianDistribution) -> Tensor:
-    """Deviation of each latent channel: over the grid of each sample [N, C, 1, 1], or over the batch without a grid."""
+    """Deviation of latents in each sample, never over the batch: by channel [N, C, 1, 1], of a vector [N, 1, 1, 1]."""
     means = posterior.mean.detach()
-    if means.shape[2] * means.shape[3] == 1:
-        return (means - means.mean(dim=0, keepdim=True)).square().mean(dim=0, keepdim=True).sqrt().expand_as(means)
-    return (means - means.mean(dim=(2, 3), keepdim=True)).square().mean(dim=(2, 3), keepdim=True).sqrt()
+    over = (2, 3) if means.shape[2] * means.shape[3] > 1 else (1, 2, 3)
+    return (means - means.mean(dim=over, keepdim=True)).square().mean(dim=over, keepdim=True).sqrt()
 
 
 def _perturbed(posterior: DiagonalGaussianDistribution, spread: Tensor, batch: Batch) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mdgen.config import CodebookConfig
-from mdgen.models.vq_autoencoder import Codebook
+from mdgen.models.vq_autoencoder import Codebook, perplexity
 from mdgen.training.task import Gather
 
 #: Share of the run after which no code starts anew, so that averages of the weights have settled codes.
@@ -59,7 +59,7 @@ class CodebookKeeper:
 
     def losses(self) -> dict[str, Tensor]:
         """Use of the codes so far: perplexity, and the share that is in use."""
-        return {"perplexity": self.codebook.perplexity(), "codes_used": 1 - self._idle().float().mean()}
+        return {"perplexity": perplexity(self.codebook.usage), "codes_used": 1 - self._idle().float().mean()}
 
     def _idle(self) -> Tensor:
         usage = self.codebook.usage

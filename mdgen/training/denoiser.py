@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -26,7 +25,7 @@ from mdgen.models.denoiser import build_denoiser
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress
 from mdgen.run import Run, row_names, training_data, write_model_card
-from mdgen.training.autoencoder import load_autoencoder, validation_images
+from mdgen.training.autoencoder import autoencoder_hash, load_autoencoder, validation_images
 from mdgen.training.averages import Averages, best_length
 from mdgen.training.checkpoint import replacing_folder
 from mdgen.training.latents import Latents, encode, latents_of
@@ -136,7 +135,7 @@ def _build(
     state = PartialState()
     users, fingerprint = train_data.users, train_data.fingerprint()
     autoencoder = load_autoencoder(run.path / "autoencoder").to(state.device)
-    weights = hashlib.sha256(next((run.path / "autoencoder").glob("*.safetensors")).read_bytes()).hexdigest()
+    weights = autoencoder_hash(run)
     windows = WindowCutter.of(train_data, recipe.data.augment)
     with state.main_process_first():
         cache = latents_of(
@@ -199,7 +198,7 @@ def publish(pipeline: MicroDopplerPipeline, run: Run) -> None:
     with tempfile.TemporaryDirectory(prefix=".pipeline-", dir=run.path) as name:
         pipeline.save_pretrained(name)
         for part in ("denoiser", "conditioning", "scheduler"):
-            with replacing_folder(run.path / part) as folder:
+            with replacing_folder(run.path / part, {"autoencoder": autoencoder_hash(run)}) as folder:
                 shutil.copytree(Path(name) / part, folder, dirs_exist_ok=True)
         os.replace(Path(name) / "model_index.json", run.path / "model_index.json")
 
