@@ -20,7 +20,7 @@ from mdgen.diffusion.samplers import build_sampler
 from mdgen.errors import MdgenError
 from mdgen.models import denoiser as _denoiser  # noqa: F401  diffusers loads parts only from modules imported already
 from mdgen.models.autoencoder import denormalise_latents
-from mdgen.models.conditioning import UserConditioning
+from mdgen.models.conditioning import Between, UserConditioning
 
 
 class MicroDopplerPipeline(DiffusionPipeline):
@@ -80,7 +80,7 @@ class MicroDopplerPipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        user_ids: list[int],
+        user_ids: list[int] | Tensor | Between,
         generators: list[torch.Generator],
         guidance_scale: float = 2.0,
         num_inference_steps: int = 25,
@@ -88,14 +88,16 @@ class MicroDopplerPipeline(DiffusionPipeline):
     ) -> Tensor:
         """float32 [N, C, H, W] in [-1, 1] of the users with these ids.
 
+        user_ids: [N], or int64 [N, 1 + labels] for a run with labels (see `UserConditioning`), or places between such.
         generators: one for each sample, so that a sample depends on its own seed and not on its batch.
         guidance_interval: noise levels (0 = data, 1 = noise) at which guidance acts (Kynkaanniemi et al. 2024).
         """
         self.conditioning.require_guidance(guidance_scale)
-        users = torch.tensor(user_ids, device=self.device)
-        if len(users) and not 0 <= int(users.min()) <= int(users.max()) < len(self.config.users):
-            raise ValueError(f"user ids must lie in 0..{len(self.config.users) - 1}")
-        latents = randn_tensor((len(users), *self.config.latent_shape), generator=generators, device=self.device)
+        if isinstance(user_ids, Between):
+            users: Tensor | Between = Between(self._ids(user_ids.first), self._ids(user_ids.second), user_ids.share)
+        else:
+            users = self._ids(user_ids)
+        latents = randn_tensor((len(generators), *self.config.latent_shape), generator=generators, device=self.device)
         self.scheduler.set_timesteps(num_inference_steps, device=self.device)
         latents = latents * self.scheduler.init_noise_sigma if hasattr(self.scheduler, "init_noise_sigma") else latents
         for timestep in self.scheduler.timesteps:
@@ -110,6 +112,14 @@ class MicroDopplerPipeline(DiffusionPipeline):
         """Images in [-1, 1] of normalised latents."""
         images = self.autoencoder.decode(denormalise_latents(self.autoencoder, latents)).sample
         return images.float().clamp(-1, 1)
+
+    def _ids(self, ids: list[int] | Tensor) -> Tensor:
+        """int64 [N, 1 + labels] on the pipeline's device; a `ValueError` for an id that is not there."""
+        complete = self.conditioning.complete(torch.as_tensor(ids, device=self.device))
+        counts = self.conditioning.null_ids.to(complete.device)
+        if bool((complete < 0).any() or (complete > counts).any() or (complete[:, 0] == counts[0]).any()):
+            raise ValueError(f"user ids must lie in 0..{counts[0] - 1}, ids of labels in 0..their number (null)")
+        return complete
 
     def _predict(self, sample: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         timesteps = torch.as_tensor(timestep, dtype=torch.float32, device=sample.device).expand(len(sample))
