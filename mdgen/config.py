@@ -193,9 +193,10 @@ class GenerateConfig(Section):
     guidance_interval: tuple[float, float] = Field(
         (0.0, 1.0), description="noise levels (1 = pure noise) that are guided"
     )
+    guidance_rescale: float = Field(0.0, ge=0, le=1, description="bring contrast back to the unguided one's; 0: off")
     steps: int = Field(25, ge=1, le=1000)
-    sampler: Literal["euler", "heun", "dpm++", "ddim", "ddpm"] = "dpm++"
-    batch_size: int = Field(64, ge=1)
+    sampler: Literal["dpm++", "unipc", "ddim", "ddpm", "euler", "heun", "lcm"] = "dpm++"
+    batch_size: int = Field(64, ge=1, description="samples at a time; halved whenever memory runs out")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     labels: dict[str, str] = Field(
         default_factory=dict,

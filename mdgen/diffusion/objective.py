@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import DDPMScheduler
@@ -50,6 +51,18 @@ class VPrediction:
         timestep = torch.randint(TIMESTEPS, (len(latents),), generator=generator).to(latents.device)
         noisy = self.scheduler.add_noise(latents, noise, timestep)
         return TrainingPair(noisy, timestep.to(latents), self.scheduler.get_velocity(latents, noise, timestep))
+
+
+#: What samplers must know of an objective: fields of diffusers' schedulers.
+NOISE_PROCESSES: dict[str, dict[str, Any]] = {
+    "flow": {"num_train_timesteps": TIMESTEPS, "prediction_type": "flow_prediction"},
+    "v_prediction": {
+        "num_train_timesteps": TIMESTEPS,
+        "prediction_type": "v_prediction",
+        "beta_schedule": "squaredcos_cap_v2",
+        "rescale_betas_zero_snr": False,
+    },
+}
 
 
 def build_objective(config: DiffusionConfig) -> FlowMatching | VPrediction:
