@@ -14,20 +14,22 @@ from diffusers.utils import logging
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
-from mdgen.config import Recipe
+from mdgen.config import DiffusionConfig, Recipe
 from mdgen.device import autocast
 from mdgen.diffusion.guidance import guided_prediction
-from mdgen.diffusion.objective import NOISE_PROCESSES, TIMESTEPS
+from mdgen.diffusion.objective import TIMESTEPS, noise_process, preconditioned
 from mdgen.diffusion.samplers import build_sampler, noise_level, set_steps, start_at, step
 from mdgen.errors import MdgenError
 from mdgen.models import denoiser as _denoiser  # noqa: F401  diffusers loads parts only from modules imported already
-from mdgen.models.autoencoder import denormalise_latents
+from mdgen.models.autoencoder import works_on_pixels
 from mdgen.models.conditioning import Between, UserConditioning
+from mdgen.models.latents import denormalise_latents
 
 
 class MicroDopplerPipeline(DiffusionPipeline):
     """Autoencoder, denoiser, conditioning and scheduler; `users` names the user ids, in order.
 
+    objective, process: what the denoiser predicts, and the noise process that samplers step through.
     distilled_steps: the steps that a distilled denoiser was made for; `None` for one that takes any number.
 
     `MicroDopplerPipeline.from_pretrained(run)` gives back what was trained, and samples as it did before it was saved.
@@ -36,7 +38,7 @@ class MicroDopplerPipeline(DiffusionPipeline):
     def __init__(
         self, autoencoder: nn.Module, denoiser: nn.Module, conditioning: UserConditioning, scheduler: Any,
         users: list[str] | None = None, objective: str = "flow", latent_shape: list[int] | None = None,
-        distilled_steps: int | None = None,
+        distilled_steps: int | None = None, process: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.register_modules(
@@ -44,7 +46,11 @@ class MicroDopplerPipeline(DiffusionPipeline):
         )
         self.precision = "fp32"
         self.register_to_config(
-            users=users, objective=objective, latent_shape=latent_shape, distilled_steps=distilled_steps
+            users=users,
+            objective=objective,
+            latent_shape=latent_shape,
+            distilled_steps=distilled_steps,
+            process=process or noise_process(DiffusionConfig()),
         )
 
     @classmethod
@@ -57,14 +63,16 @@ class MicroDopplerPipeline(DiffusionPipeline):
         users: list[str],
     ) -> MicroDopplerPipeline:
         """The pipeline of freshly trained parts."""
+        process = noise_process(recipe.diffusion)
         size = denoiser.config.sample_size  # type: ignore[union-attr]
         return cls(
             autoencoder=autoencoder,
             denoiser=denoiser.eval(),
             conditioning=conditioning.eval(),
-            scheduler=build_sampler(NOISE_PROCESSES[recipe.diffusion.objective], recipe.generate.sampler),
+            scheduler=build_sampler(process, recipe.generate.sampler, clip=works_on_pixels(autoencoder)),
             users=users,
             objective=recipe.diffusion.objective,
+            process=process,
             latent_shape=[denoiser.config.in_channels, *size],  # type: ignore[union-attr, list-item]
         )
 
@@ -82,7 +90,8 @@ class MicroDopplerPipeline(DiffusionPipeline):
 
     def use_sampler(self, name: str) -> None:
         """Sample by another method from now on."""
-        self.register_modules(scheduler=build_sampler(NOISE_PROCESSES[self.config.objective], name))
+        clip = works_on_pixels(self.autoencoder)
+        self.register_modules(scheduler=build_sampler(self.config.process, name, clip=clip))
 
     @torch.no_grad()
     def __call__(
@@ -174,4 +183,6 @@ class MicroDopplerPipeline(DiffusionPipeline):
     def _predict(self, sample: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         timesteps = torch.as_tensor(timestep, dtype=torch.float32, device=sample.device).expand(len(sample))
         with autocast(self.precision, sample.device):
+            if self.config.objective == "edm":
+                return preconditioned(self.denoiser, sample, timesteps, condition)
             return self.denoiser(sample, timesteps, class_labels=condition).sample.float()

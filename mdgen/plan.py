@@ -16,10 +16,12 @@ from mdgen.device import autocast, resolve_precision
 from mdgen.models.autoencoder import build_autoencoder
 from mdgen.models.denoiser import build_denoiser
 from mdgen.run import training_data
-from mdgen.training.autoencoder import AutoencoderTask
+from mdgen.training.autoencoder import picture_shape
+from mdgen.training.autoencoder_task import AutoencoderTask
 from mdgen.training.denoiser import DenoiserTask, build_conditioning, condition_ids
 from mdgen.training.engine import checkpoint_activations
 from mdgen.training.latents import RandomLatents
+from mdgen.training.loop import LATE
 from mdgen.training.task import Task
 
 _CPU = torch.device("cpu")
@@ -29,7 +31,7 @@ def plan_lines(recipe: Recipe, data: SpectrogramSet) -> list[str]:
     """Lines for people: windows, latent shape, and for each stage what a step of its real losses foretells."""
     train = training_data(data)
     windows = WindowCutter.of(train, recipe.data.augment)
-    first = AutoencoderTask(build_autoencoder(recipe.autoencoder, data.images.shape[1]), windows, recipe.autoencoder)
+    first = AutoencoderTask(build_autoencoder(recipe.autoencoder, picture_shape(data)), windows, recipe.autoencoder)
     channels, height, width = first.latent_shape
     denoiser = build_denoiser(recipe.denoiser, channels, (height, width))
     labels = LabelMap.of(train.table, train.users, recipe.conditioning.names())
@@ -46,7 +48,9 @@ def plan_lines(recipe: Recipe, data: SpectrogramSet) -> list[str]:
     return [
         f"{len(train)} training spectrograms of {len(train.users)} users in {len(windows.recordings)} recordings",
         f"latents {first.latent_shape} of pictures {data.images.shape[1:]}",
-        _stage_line("autoencoder", first, recipe.autoencoder.training),
+        "autoencoder: none, nothing to train"
+        if recipe.autoencoder.kind == "none"
+        else _stage_line("autoencoder", first, recipe.autoencoder.training),
         _stage_line("denoiser", second, recipe.denoiser.training),
     ]
 
@@ -68,7 +72,7 @@ def _stage_line(name: str, task: Task, config: TrainingConfig) -> str:
 
     def step() -> Tensor:
         with autocast(config.precision, _CPU):
-            return task(batch, 0.0)["total"]
+            return task(batch, LATE)["total"]
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         loss = step()

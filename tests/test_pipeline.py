@@ -129,7 +129,10 @@ def test_a_model_trained_without_dropout_refuses_guidance(data, tmp_path) -> Non
 
 def test_an_adversarial_step_trains_each_part_with_its_own_loss(data, tmp_path) -> None:
     recipe = tiny_recipe(
-        "autoencoder.adversarial.weight=0.1", "autoencoder.adversarial.start=0.5", "autoencoder.adversarial.channels=8"
+        "autoencoder.adversarial.weight=0.1",
+        "autoencoder.adversarial.start=0.5",
+        "autoencoder.adversarial.channels=8",
+        "autoencoder.adversarial.receptive_field=16",
     )
     run = Run(tmp_path / "run")
     train_autoencoder(data, run, recipe, device="cpu")

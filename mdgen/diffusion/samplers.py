@@ -1,7 +1,7 @@
 """Samplers by name, as diffusers' schedulers with every field written out and grids that end where they should.
 
 Every field, because a scheduler's defaults are not carried by `from_config` but are by a saved file: left to them, the
-same model would sample differently after a reload. Clipping is off: latents are not bounded. A noise process, which an
+same model would sample differently after a reload. A noise process, which an
 objective gives, is the part of such a configuration that says what the network predicts and under which schedule.
 """
 
@@ -78,10 +78,11 @@ METHODS: dict[str, Method] = {
 }
 
 
-def build_sampler(process: Mapping[str, Any], sampler: str) -> Any:
+def build_sampler(process: Mapping[str, Any], sampler: str, clip: bool = False) -> Any:
     """The scheduler that samples by `sampler` a model of a noise process: fields of a diffusers scheduler.
 
-    Raises `MdgenError` for a pair that does not go together.
+    clip: keep the clean sample foretold at each step in [-1, 1], where the method foretells one; for pixels, which are
+    bounded, and never for latents, which are not. Raises `MdgenError` for a pair that does not go together.
     """
     flow = process["prediction_type"] == "flow_prediction"
     fitting = {name: method.flow if flow else method.betas for name, method in METHODS.items()}
@@ -91,7 +92,9 @@ def build_sampler(process: Mapping[str, Any], sampler: str) -> Any:
         raise MdgenError(
             f"sampler {sampler!r} cannot sample a model of {process['prediction_type']}; use one of {', '.join(names)}"
         )
-    known = inspect.signature(scheduler.__init__).parameters
+    if clip and "thresholding" in fields:  # of at most 1 it is clipping to [-1, 1]
+        fields = {**fields, "thresholding": True, "sample_max_value": 1.0}
+    known = inspect.signature(scheduler).parameters
     return scheduler(**{key: value for key, value in {**process, **fields}.items() if key in known})
 
 

@@ -13,7 +13,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
 from mdgen.data.dataset import SpectrogramSet
-from mdgen.models.autoencoder import kl_per_dimension
+from mdgen.models.latents import kl_per_dimension
 from mdgen.run import Run
 
 #: A judge's opinion of reconstructions: (originals, reconstructions) -> share of identity kept.
@@ -140,8 +140,7 @@ def check_autoencoder(
 
 
 def _posterior(autoencoder: nn.Module, images: np.ndarray) -> DiagonalGaussianDistribution:
-    device = next(autoencoder.parameters()).device
-    return autoencoder.encode(torch.from_numpy(images).to(device)).latent_dist  # type: ignore[operator]
+    return autoencoder.encode(torch.from_numpy(images).to(autoencoder.device)).latent_dist  # type: ignore[operator, arg-type]
 
 
 def _sample(posterior: DiagonalGaussianDistribution, generator: torch.Generator) -> Tensor:

@@ -22,7 +22,7 @@ from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.labels import LabelMap
 from mdgen.data.windows import WindowCutter
 from mdgen.device import resolve_device
-from mdgen.diffusion.objective import build_objective
+from mdgen.diffusion.objective import Objective
 from mdgen.errors import MdgenError
 from mdgen.models.conditioning import UserConditioning
 from mdgen.models.denoiser import build_denoiser
@@ -32,7 +32,7 @@ from mdgen.run import Run, row_names, training_data, write_model_card
 from mdgen.training.autoencoder import load_autoencoder, validation_images
 from mdgen.training.averages import Averages, best_length
 from mdgen.training.checkpoint import replacing_folder
-from mdgen.training.latents import LatentCache, Latents, cached_latents, encode
+from mdgen.training.latents import Latents, encode, latents_of
 from mdgen.training.loop import train
 from mdgen.training.schedule import Budget
 from mdgen.training.task import Batch, Task
@@ -54,7 +54,7 @@ class DenoiserTask(Task):
         self.denoiser, self.conditioning = denoiser, conditioning
         self.windows, self.cache, self.learning_rate = windows, cache, learning_rate
         self.ids = ids
-        self.objective = build_objective(diffusion)
+        self.objective = Objective(diffusion)
         self.names, self.held_out, self.preview = names, held_out, preview
 
     def __len__(self) -> int:
@@ -67,13 +67,13 @@ class DenoiserTask(Task):
         latents = self.cache.sample(self.windows.draw_views(indices, generator), generator)
         noise = torch.randn(latents.shape, generator=generator)
         pair = self.objective.pair(latents, noise, generator)
-        users = self.conditioning.drop(self.ids[indices], generator)
-        return {"noisy": pair.noisy, "timestep": pair.timestep, "target": pair.target, "users": users}
+        return {**vars(pair), "users": self.conditioning.drop(self.ids[indices], generator)}
 
     def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         condition = self.conditioning(batch["users"])
         prediction = self.denoiser(batch["noisy"], batch["timestep"], class_labels=condition).sample
-        return {"total": (prediction.float() - batch["target"]).square().mean()}
+        error = (prediction.float() - batch["target"]).square().flatten(1).mean(1)
+        return {"total": (batch["weight"] * error).mean()}
 
     def sample_names(self, indices: np.ndarray) -> list[str]:
         return [self.names[i] for i in indices] if self.names else super().sample_names(indices)
@@ -85,7 +85,7 @@ class DenoiserTask(Task):
         latents, users = self.held_out
         generator = torch.Generator().manual_seed(0)
         pair = self.objective.pair(latents, torch.randn(latents.shape, generator=generator), generator)
-        batch = {"noisy": pair.noisy, "timestep": pair.timestep, "target": pair.target, "users": users}
+        batch = {**vars(pair), "users": users}
         device = self.conditioning.embedding.weight.device
         return float(self({key: value.to(device) for key, value in batch.items()}, 0.0)["total"])
 
@@ -174,7 +174,7 @@ class Corpus:
 
     autoencoder: nn.Module
     windows: WindowCutter
-    cache: LatentCache
+    cache: Latents
     fingerprints: dict[str, str]
 
     @classmethod
@@ -184,7 +184,7 @@ class Corpus:
         weights = hashlib.sha256(next((run.path / "autoencoder").glob("*.safetensors")).read_bytes()).hexdigest()
         windows, fingerprint = WindowCutter.of(train_data, recipe.data.augment), train_data.fingerprint()
         with state.main_process_first():
-            cache = cached_latents(
+            cache = latents_of(
                 autoencoder, windows, run.path / "cache" / "latents", f"{fingerprint}-{weights}-{len(windows.views)}"
             )
         return cls(autoencoder, windows, cache, {"data": fingerprint, "autoencoder": weights})

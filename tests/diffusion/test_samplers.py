@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mdgen.diffusion.objective import NOISE_PROCESSES
+from mdgen.config import DiffusionConfig
+from mdgen.diffusion.objective import noise_process
 from mdgen.diffusion.samplers import METHODS, build_sampler, evaluations, noise_level, set_steps, step
 from mdgen.errors import MdgenError
 
@@ -19,9 +20,10 @@ MEAN = torch.tensor([0.7, -0.3, 1.5], dtype=torch.float64)
 #: Deviations along the axes in which the covariance is diagonal.
 STD = torch.tensor([0.4, 0.7, 1.6], dtype=torch.float64)
 PROCESSES: dict[str, dict[str, Any]] = {
-    **NOISE_PROCESSES,
-    "epsilon": {**NOISE_PROCESSES["v_prediction"], "prediction_type": "epsilon", "beta_schedule": "linear"},
-    "sample": {**NOISE_PROCESSES["v_prediction"], "prediction_type": "sample"},
+    "flow": noise_process(DiffusionConfig()),
+    "v_prediction": noise_process(DiffusionConfig(objective="v_prediction")),
+    "epsilon": noise_process(DiffusionConfig(objective="epsilon", schedule="linear")),
+    "sample": noise_process(DiffusionConfig(objective="sample")),
 }
 
 

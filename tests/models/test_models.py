@@ -4,18 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.config import AutoencoderConfig, DenoiserConfig
+from mdgen.config import DenoiserConfig
 from mdgen.errors import MdgenError
-from mdgen.models.autoencoder import (
-    PatchAutoencoder,
-    build_autoencoder,
-    denormalise_latents,
-    kl_per_dimension,
-    normalise_latents,
-)
 from mdgen.models.conditioning import UserConditioning
 from mdgen.models.denoiser import build_denoiser
-from mdgen.models.losses import EffNetLiteFeatures, Lpips, PatchDiscriminator
+from mdgen.models.latents import denormalise_latents, kl_per_dimension, normalise_latents
+from mdgen.models.losses import EffNetLiteFeatures, Lpips
+from mdgen.models.patch_autoencoder import PatchAutoencoder
 
 
 @pytest.mark.parametrize(("channels", "patch"), [(1, 4), (3, 2)])
@@ -35,15 +30,6 @@ def test_fewer_latents_keep_the_lowest_frequencies_first() -> None:
         return float((autoencoder.decode(autoencoder.encode(images).latent_dist.mean).sample - images).square().mean())
 
     assert error(smooth) < 0.02 * error(speckle)
-
-
-@pytest.mark.parametrize("kind", ["patch", "kl"])
-def test_both_autoencoders_answer_alike(kind: str) -> None:
-    config = AutoencoderConfig(kind=kind, latent_channels=4, downsample=4, channels=16, blocks=1)  # type: ignore[arg-type]
-    autoencoder = build_autoencoder(config, 1)
-    posterior = autoencoder.encode(torch.zeros(2, 1, 16, 32)).latent_dist
-    assert posterior.mean.shape == (2, 4, 4, 8)
-    assert autoencoder.decode(posterior.mean).sample.shape == (2, 1, 16, 32)
 
 
 def test_kl_of_a_posterior_equals_diffusers_own_sum() -> None:
@@ -123,10 +109,6 @@ def test_an_lpips_trunk_from_a_file_is_really_used(tmp_path) -> None:
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "wrong.pt")
     with pytest.raises(MdgenError, match="AlexNet"):
         Lpips(tmp_path / "wrong.pt")
-
-
-def test_the_discriminator_judges_patches() -> None:
-    assert PatchDiscriminator(1, 8)(torch.zeros(2, 1, 64, 64)).shape == (2, 1, 16, 16)
 
 
 def test_latent_scales_go_from_common_to_own_and_keep_the_total_variance_at_one() -> None:
