@@ -224,6 +224,30 @@ def train_ldm(
     print(f"model in {run}; sample it with: mdgen generate --run {run} --out synthetic")
 
 
+@app.command("fine-tune")
+@_command
+def fine_tune(
+    data: DataOption,
+    source: Annotated[Path, typer.Option("--from", help="Trained run to go on from; it is only read.")],
+    run: Annotated[Path, typer.Option("--run", help="Run folder to write.")],
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    max_minutes: MinutesOption = None,
+) -> None:
+    """Teach a trained run new people from few recordings, or all of it other data (--set fine_tuning.learn=all).
+
+    Example: mdgen fine-tune --data newcomers --from runs/walkers --run runs/more --set fine_tuning.rank=4
+    """
+    from mdgen.data.dataset import read_dataset
+    from mdgen.run import Run
+    from mdgen.training.fine_tuning import fine_tune as teach
+    from mdgen.training.schedule import Budget
+
+    budget, recipe = Budget.of(max_minutes), Run(source).recipe(overrides or ())
+    teach(read_dataset(data), source, Run(run), recipe, device=device, progress=_progress(), budget=budget)
+    print(f"model in {run}; sample it with: mdgen generate --run {run} --out synthetic")
+
+
 @app.command()
 @_command
 def generate(
@@ -236,6 +260,9 @@ def generate(
     sampler: Annotated[
         str | None, typer.Option(help="euler, heun, dpm++ (flow); ddim, ddpm, dpm++ (v_prediction).")
     ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="Of runs with labels, e.g. style=others or activity=running.")
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
 ) -> None:
@@ -245,13 +272,15 @@ def generate(
     """
     from mdgen.config import GenerateConfig, checked
     from mdgen.data.dataset import require_free
+    from mdgen.data.labels import parse_labels
     from mdgen.generate import generate as sample
     from mdgen.generate import write_synthetic
     from mdgen.run import Run
 
     require_free(out)
     given = {"per_user": per_user, "guidance_scale": guidance_scale, "steps": steps, "sampler": sampler}
-    changed = {key: value for key, value in given.items() if value is not None}
+    changed: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    changed |= {"labels": parse_labels(label)} if label else {}
     settings = checked(GenerateConfig, {**Run(run).recipe().generate.model_dump(), **changed}, "generate")
     data = sample(
         run, settings, seed=seed, users=users.split(",") if users else None, device=device, progress=_progress()

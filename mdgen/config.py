@@ -183,12 +183,69 @@ class DenoiserConfig(Section):
 
 
 class DiffusionConfig(Section):
-    """What the denoiser learns to predict, and how often it is trained without knowing the user."""
+    """What the denoiser learns to predict, at which noise levels, and how often without knowing anything.
 
-    objective: Literal["flow", "v_prediction"] = "flow"
-    condition_dropout: float = Field(0.1, ge=0, lt=1)
-    time_mean: float = Field(0.0, description="flow: mean of the logit-normal training times")
-    time_std: float = Field(1.0, gt=0, description="flow: standard deviation of the logit-normal training times")
+    `docs/objectives.md` says what combines; the rest is refused here, with the reason.
+    """
+
+    objective: Literal["flow", "v_prediction", "epsilon", "sample", "edm"] = "flow"
+    condition_dropout: float = Field(0.1, ge=0, lt=1, description="share of samples of which nothing is told")
+    schedule: Literal["linear", "scaled_linear", "cosine", "sigmoid"] | None = Field(
+        None, description="of the noise, for v_prediction, epsilon and sample; cosine where not given"
+    )
+    zero_terminal_snr: bool = Field(False, description="the last step of the schedule is noise and nothing else")
+    times: Literal["logit_normal", "uniform"] | None = Field(
+        None, description="of training; where not given: logit_normal for flow and edm, else uniform"
+    )
+    time_mean: float = Field(0.0, description="of the logit of logit-normal times; for edm of ln(sigma)")
+    time_std: float = Field(1.0, gt=0, description="of the same")
+    weighting: Literal["uniform", "min_snr"] = Field("uniform", description="of the loss over noise levels")
+    min_snr_gamma: float = Field(5.0, gt=0)
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether noise levels are steps of a schedule; otherwise they are continuous."""
+        return self.objective not in ("flow", "edm")
+
+    @model_validator(mode="after")
+    def _what_combines(self) -> DiffusionConfig:
+        if self.schedule and not self.has_schedule:
+            raise ValueError(f"{self.objective} has no schedule: its noise levels are continuous; leave schedule out")
+        if self.zero_terminal_snr and not self.has_schedule:
+            raise ValueError(f"{self.objective} reaches pure noise anyway; leave zero_terminal_snr out")
+        if self.zero_terminal_snr and self.objective == "epsilon":
+            raise ValueError(
+                "epsilon with zero_terminal_snr: where nothing but noise is left, the noise says nothing of the "
+                "data; use v_prediction or sample"
+            )
+        if self.objective == "edm" and self.times == "uniform":
+            raise ValueError("edm with uniform times: its noise levels have no upper end; use logit_normal")
+        return self
+
+
+class ConditioningConfig(Section):
+    """What the denoiser is told beside the user. Each label has a null of its own, for samples not told it."""
+
+    style: bool = Field(False, description="the recording a window comes from, so that one can be lent to another user")
+    style_width: int = Field(8, ge=1, description="numbers a recording's style is squeezed into")
+    style_dropout: float = Field(0.3, ge=0, lt=1)
+    labels: tuple[str, ...] = Field((), description="further columns of the manifest, e.g. [activity, view]")
+    label_dropout: float = Field(0.1, ge=0, lt=1)
+
+    def names(self) -> list[str]:
+        """Labels in the order of their ids."""
+        return sorted([*self.labels, *(["style"] if self.style else [])])
+
+    def dropout(self) -> dict[str, float]:
+        """Share of samples not told a label."""
+        return {name: self.style_dropout if name == "style" else self.label_dropout for name in self.names()}
+
+    @field_validator("labels")
+    @classmethod
+    def _further_labels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if {"user", "style", "split", "file"} & {*value} or len({*value}) < len(value):
+            raise ValueError("each once, and not user, style, split or file: style has its own switch")
+        return value
 
 
 class GenerateConfig(Section):
@@ -199,10 +256,36 @@ class GenerateConfig(Section):
     guidance_interval: tuple[float, float] = Field(
         (0.0, 1.0), description="noise levels (1 = pure noise) that are guided"
     )
+    guidance_rescale: float = Field(0.0, ge=0, le=1, description="bring contrast back to the unguided one's; 0: off")
     steps: int = Field(25, ge=1, le=1000)
-    sampler: Literal["euler", "heun", "dpm++", "ddim", "ddpm"] = "dpm++"
-    batch_size: int = Field(64, ge=1)
+    sampler: Literal["dpm++", "unipc", "ddim", "ddpm", "euler", "heun", "lcm"] = "dpm++"
+    batch_size: int = Field(64, ge=1, description="samples at a time; halved whenever memory runs out")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="of a run with labels, e.g. {style: others, activity: running}: own (recorded with the user), "
+        "others, random, none or a value; style is random unless said, the rest own",
+    )
+
+
+class FineTuningConfig(Section):
+    """Going on from a trained model with other data: new users alone, or everything at a smaller rate."""
+
+    learn: Literal["users", "all"] = Field(
+        "users", description="users: rows of users and styles that are new, and low-rank adapters; all: all weights"
+    )
+    rank: int = Field(0, ge=0, le=64, description="learn users: rank of adapters of all linear layers; 0: none")
+    freeze: tuple[str, ...] = Field((), description="parameters left as they are, e.g. [denoiser.down_blocks.*]")
+    embedding_learning_rate: float = Field(1e-2, gt=0, description="of users and labels")
+    training: TrainingConfig = TrainingConfig(steps=300, batch_size=16, learning_rate=3e-4)
+
+    @model_validator(mode="after")
+    def _what_goes_together(self) -> FineTuningConfig:
+        if self.learn == "all" and self.rank:
+            raise ValueError("low-rank adapters are for learn=users; with learn=all the weights themselves learn")
+        if self.learn == "users" and self.training.weight_decay:
+            raise ValueError("learn=users needs weight_decay 0: decay would change the users it must not touch")
+        return self
 
 
 class Recipe(Section):
@@ -215,6 +298,8 @@ class Recipe(Section):
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     denoiser: DenoiserConfig = DenoiserConfig()
     diffusion: DiffusionConfig = DiffusionConfig()
+    conditioning: ConditioningConfig = ConditioningConfig()
+    fine_tuning: FineTuningConfig = FineTuningConfig()
     generate: GenerateConfig = GenerateConfig()
     validate_: dict[str, Any] = Field(
         default_factory=dict, alias="validate", description="settings of the judge; checked by validation.settings"

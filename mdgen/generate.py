@@ -13,6 +13,7 @@ import torch
 from mdgen import __version__
 from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet, make_table, write_dataset
+from mdgen.data.labels import chosen_ids
 from mdgen.device import resolve_device
 from mdgen.errors import MdgenError
 from mdgen.pipeline import MicroDopplerPipeline
@@ -27,6 +28,11 @@ def sample_generator(seed: int, user: str, index: int) -> torch.Generator:
     """The random numbers of sample `index` of `user`: a function of the three alone, whoever draws it."""
     digest = hashlib.sha256(f"{seed}\x1f{user}\x1f{index}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def label_draw(seed: int, user: str, index: int) -> np.random.Generator:
+    """What chooses the labels of a sample; apart from its noise, so that one may change without the other."""
+    return np.random.default_rng(sample_generator(seed, f"labels of {user}", index).initial_seed())
 
 
 def generate(
@@ -51,12 +57,13 @@ def generate(
     pipeline.precision = settings.precision
     pipeline.to(resolve_device(device))
     jobs = [(user, index) for user in wanted for index in range(settings.per_user)]
+    ids = _condition_ids(pipeline, jobs, settings, seed)
     images = []
     with progress.task("generate", len(jobs)) as advance:
         for start in range(0, len(jobs), settings.batch_size):
             batch = jobs[start : start + settings.batch_size]
             sampled = pipeline(
-                [known.index(user) for user, _ in batch],
+                ids[start : start + settings.batch_size],
                 [sample_generator(seed, user, index) for user, index in batch],
                 guidance_scale=settings.guidance_scale,
                 num_inference_steps=settings.steps,
@@ -64,7 +71,7 @@ def generate(
             )
             images.append(sampled.cpu().numpy())
             advance(len(batch))
-    table = _table(jobs, run, settings, seed)
+    table = _table(jobs, run, settings, seed).assign(**_label_columns(pipeline, ids))
     return SpectrogramSet(np.concatenate(images), table, f"synthetic of {run.name}")
 
 
@@ -89,6 +96,23 @@ def _table(jobs: list[tuple[str, int]], run: Path, settings: GenerateConfig, see
         mdgen_version=__version__,
     )
     return table.assign(**Run(run).axes())
+
+
+def _condition_ids(
+    pipeline: MicroDopplerPipeline, jobs: list[tuple[str, int]], settings: GenerateConfig, seed: int
+) -> torch.Tensor:
+    """int64 [N, 1 + labels]: users, and the labels the settings wish for them."""
+    known, labels = list(pipeline.config.users), pipeline.conditioning.labels
+    users = [known.index(user) for user, _ in jobs]
+    draws = [label_draw(seed, user, index) for user, index in jobs]
+    chosen = chosen_ids(labels.values, labels.recorded, settings.labels, users, draws)
+    return torch.from_numpy(np.column_stack([np.array(users), chosen]))
+
+
+def _label_columns(pipeline: MicroDopplerPipeline, ids: torch.Tensor) -> dict[str, list[str]]:
+    """The labels of each sample by name; "" where none was told."""
+    values = pipeline.conditioning.labels.values
+    return {name: [[*known, ""][i] for i in ids[:, 1 + n].tolist()] for n, (name, known) in enumerate(values.items())}
 
 
 def checkpoint_hash(run: Path) -> str:

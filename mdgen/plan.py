@@ -11,15 +11,15 @@ from torch import Tensor
 
 from mdgen.config import Recipe, TrainingConfig
 from mdgen.data.dataset import SpectrogramSet
+from mdgen.data.labels import LabelMap
 from mdgen.data.windows import WindowCutter
 from mdgen.device import autocast, resolve_precision
 from mdgen.models.autoencoder import build_autoencoder
-from mdgen.models.conditioning import UserConditioning
 from mdgen.models.denoiser import build_denoiser
 from mdgen.run import training_data
 from mdgen.training.autoencoder import picture_shape
 from mdgen.training.autoencoder_task import AutoencoderTask
-from mdgen.training.denoiser import DenoiserTask
+from mdgen.training.denoiser import DenoiserTask, build_conditioning, condition_ids
 from mdgen.training.engine import checkpoint_activations
 from mdgen.training.latents import RandomLatents
 from mdgen.training.loop import LATE
@@ -71,13 +71,14 @@ def make_plan(recipe: Recipe, data: SpectrogramSet) -> Plan:
     first = AutoencoderTask(build_autoencoder(recipe.autoencoder, picture_shape(data)), windows, recipe.autoencoder)
     channels, height, width = first.latent_shape
     denoiser = build_denoiser(recipe.denoiser, channels, (height, width))
-    conditioning = UserConditioning(len(train.users), denoiser.condition_dim, recipe.diffusion.condition_dropout)
+    labels = LabelMap.of(train.table, train.users, recipe.conditioning.names())
+    conditioning = build_conditioning(recipe, len(train.users), labels, denoiser.condition_dim)
     second = DenoiserTask(
         denoiser,
         conditioning,
         windows,
         RandomLatents((channels, height, width)),
-        train.users,
+        condition_ids(train, train.users, labels)[windows.rows],
         recipe.diffusion,
         recipe.denoiser.training.learning_rate,
     )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.config import Recipe
+from mdgen.config import DiffusionConfig, Recipe
+from mdgen.diffusion.objective import noise_process
 from mdgen.diffusion.samplers import build_sampler
 from mdgen.generate import generate
 from mdgen.pipeline import MicroDopplerPipeline
@@ -98,7 +99,7 @@ def test_samples_are_clipped_on_the_way_where_they_are_pixels_and_only_there(tra
     assert bool(scheduler.config.thresholding) == (kind == "none")
     for sampler in ("dpm++", "ddim", "ddpm"):
         for clip in (True, False):
-            method = build_sampler("v_prediction", sampler, clip=clip)
+            method = build_sampler(noise_process(DiffusionConfig(objective="v_prediction")), sampler, clip=clip)
             method.set_timesteps(20)
             far = torch.full((1, 1, 4, 4), 40.0)
             step = method.timesteps[-1]
