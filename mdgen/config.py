@@ -173,6 +173,9 @@ class GenerateConfig(Section):
     sampler: Literal["dpm++", "unipc", "ddim", "ddpm", "euler", "heun", "lcm"] = "dpm++"
     batch_size: int = Field(64, ge=1, description="samples at a time; halved whenever memory runs out")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    format: Literal["png16", "png8", "npy", "npz", "hdf5", "webdataset", "imagefolder"] = "png16"
+    manifest: Literal["csv", "parquet"] = "csv"
+    shard_size: int = Field(250, ge=1, description="samples written at a time; a killed process loses at most these")
 
 
 class Recipe(Section):
