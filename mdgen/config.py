@@ -266,6 +266,9 @@ class GenerateConfig(Section):
         description="of a run with labels, e.g. {style: others, activity: running}: own (recorded with the user), "
         "others, random, none or a value; style is random unless said, the rest own",
     )
+    format: Literal["png16", "png8", "npy", "npz", "hdf5", "webdataset", "imagefolder"] = "png16"
+    manifest: Literal["csv", "parquet"] = "csv"
+    shard_size: int = Field(250, ge=1, description="samples written at a time; a killed process loses at most these")
 
 
 class FineTuningConfig(Section):

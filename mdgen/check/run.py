@@ -170,7 +170,7 @@ def _compatibility(run: Run, pipeline: MicroDopplerPipeline) -> Iterator[Finding
 def _scheduler(pipeline: MicroDopplerPipeline, sampler: str, steps: int) -> Iterator[Finding]:
     """The saved scheduler against the one that the objective asks for."""
     scheduler, pixels = pipeline.scheduler, works_on_pixels(pipeline.autoencoder)
-    expected = build_sampler(pipeline.config.objective, sampler, clip=pixels)
+    expected = build_sampler(pipeline.config.process, sampler, clip=pixels)
     ours, theirs = ({k: v for k, v in s.config.items() if not k.startswith("_")} for s in (expected, scheduler))
     differing = [key for key in ours if ours[key] != theirs.get(key)]
     if type(scheduler) is not type(expected) or differing:
