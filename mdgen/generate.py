@@ -18,7 +18,7 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from mdgen import __version__
 from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet, make_table
-from mdgen.data.labels import chosen_ids
+from mdgen.data.labels import CAPTION, WISHES, chosen_ids
 from mdgen.data.shards import ShardedDataset
 from mdgen.device import resolve_device
 from mdgen.errors import MachineError, MdgenError
@@ -74,6 +74,8 @@ class Maker:
         pipeline.require_guidance(settings.guidance_scale, settings.steps)
         pipeline.use_sampler(settings.sampler)
         pipeline.precision = settings.precision
+        if settings.labels.get(CAPTION, "own") not in WISHES:
+            pipeline.register_modules(conditioning=pipeline.conditioning.reading(settings.labels[CAPTION]))
         pipeline.to(device)
         maker = cls(pipeline, Run(run), settings, seed, wanted, settings.batch_size, checkpoint_hash(run))
         maker.ids(range(1))  # labels that are not there are told before anything is made

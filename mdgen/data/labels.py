@@ -15,7 +15,9 @@ from natsort import natsorted
 
 from mdgen.errors import MdgenError
 
-STYLE = "style"
+STYLE, CAPTION = "style", "caption"
+#: What may be wished of a label beside one of its values.
+WISHES = ("own", "others", "random", "none")
 
 
 @dataclass(frozen=True)
