@@ -224,6 +224,30 @@ def train_ldm(
     print(f"model in {run}; sample it with: mdgen generate --run {run} --out synthetic")
 
 
+@app.command("fine-tune")
+@_command
+def fine_tune(
+    data: DataOption,
+    source: Annotated[Path, typer.Option("--from", help="Trained run to go on from; it is only read.")],
+    run: Annotated[Path, typer.Option("--run", help="Run folder to write.")],
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    max_minutes: MinutesOption = None,
+) -> None:
+    """Teach a trained run new people from few recordings, or all of it other data (--set fine_tuning.learn=all).
+
+    Example: mdgen fine-tune --data newcomers --from runs/walkers --run runs/more --set fine_tuning.rank=4
+    """
+    from mdgen.data.dataset import read_dataset
+    from mdgen.run import Run
+    from mdgen.training.fine_tuning import fine_tune as teach
+    from mdgen.training.schedule import Budget
+
+    budget, recipe = Budget.of(max_minutes), Run(source).recipe(overrides or ())
+    teach(read_dataset(data), source, Run(run), recipe, device=device, progress=_progress(), budget=budget)
+    print(f"model in {run}; sample it with: mdgen generate --run {run} --out synthetic")
+
+
 @app.command()
 @_command
 def generate(
@@ -234,30 +258,42 @@ def generate(
     guidance_scale: Annotated[float | None, typer.Option(help="1 is none; 1.5 to 4 makes identity stronger.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.", min=1, max=1000)] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="euler, heun, dpm++ (flow); ddim, ddpm, dpm++ (v_prediction).")
+        str | None, typer.Option(help="dpm++, unipc, ddim, ddpm, lcm; euler and heun on straight paths (flow).")
     ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="Of runs with labels, e.g. style=others or activity=running.")
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="png16, png8, npy, npz, hdf5, webdataset or imagefolder.")
+    ] = None,
+    overrides: SetOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
+    dry_run: DryRunOption = False,
 ) -> None:
-    """Write a synthetic data set of a trained model. What is not given is the recipe's.
+    """Write a synthetic data set of a trained model. What is not given is the recipe's. The same command goes on.
 
     Example: mdgen generate --run runs/walkers --out synthetic --per-user 50 --guidance-scale 2.0 --steps 25 --seed 0
     """
     from mdgen.config import GenerateConfig, checked
-    from mdgen.data.dataset import require_free
-    from mdgen.generate import generate as sample
+    from mdgen.data.labels import parse_labels
     from mdgen.generate import write_synthetic
+    from mdgen.plan_generation import generation_plan_lines
     from mdgen.run import Run
 
-    require_free(out)
-    given = {"per_user": per_user, "guidance_scale": guidance_scale, "steps": steps, "sampler": sampler}
-    changed = {key: value for key, value in given.items() if value is not None}
-    settings = checked(GenerateConfig, {**Run(run).recipe().generate.model_dump(), **changed}, "generate")
-    data = sample(
-        run, settings, seed=seed, users=users.split(",") if users else None, device=device, progress=_progress()
-    )
-    write_synthetic(data, out)
-    print(f"{len(data)} synthetic spectrograms of {len(data.users)} users in {out}; see {out / 'contact_sheet.png'}")
+    given = {
+        **{"per_user": per_user, "guidance_scale": guidance_scale, "steps": steps},
+        **{"sampler": sampler, "format": format_},
+    }
+    changed: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    changed |= {"labels": parse_labels(label)} if label else {}
+    recipe = Run(run).recipe(overrides or ())
+    settings = checked(GenerateConfig, {**recipe.generate.model_dump(), **changed}, "generate")
+    names = users.split(",") if users else None
+    if dry_run:
+        return print("\n".join(generation_plan_lines(run, settings, out, seed=seed, users=names, device=device)))
+    count = write_synthetic(run, settings, out, seed=seed, users=names, device=device, progress=_progress())
+    print(f"{count} synthetic spectrograms in {out}, as {settings.format}; see {out / 'contact_sheet.png'}")
 
 
 @app.command()
@@ -325,7 +361,6 @@ def quickstart(
     from mdgen.config import load_recipe
     from mdgen.data.dataset import read_dataset, write_dataset
     from mdgen.data.simulator import simulate as simulate_walkers
-    from mdgen.generate import generate as sample
     from mdgen.generate import write_synthetic
     from mdgen.run import Run
     from mdgen.training.denoiser import train_denoiser
@@ -345,13 +380,48 @@ def quickstart(
     if not (run / "model_index.json").exists():
         progress.say("3/5 training the denoiser")
         train_denoiser(real, Run(run), recipe, device=device, progress=progress)
-    if not synthetic.exists():
+    if not (report / "summary.json").exists():
         progress.say("4/5 generating")
-        write_synthetic(sample(run, recipe.generate, seed=seed, device=device, progress=progress), synthetic)
+        write_synthetic(run, recipe.generate, synthetic, seed=seed, device=device, progress=progress)
     if (report / "summary.json").exists():
         return tasks.print_verdict(report)
     progress.say("5/5 judging")
     return tasks.validate(real, read_dataset(synthetic), report, settings, progress.say, {"command": sys.argv[1:]})
+
+
+@app.command()
+@_command
+def check(
+    run: Annotated[Path | None, typer.Option("--run", help="Run folder to look at.")] = None,
+    config: ConfigOption = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Data set: measure on it, not on a stand-in.")] = None,
+    size: Annotated[
+        int, typer.Option(help="Pixels a side of the stand-in, where a recipe is tried without data.")
+    ] = 64,
+    overrides: SetOption = None,
+) -> int:
+    """Look over a recipe or a run; each line passes, warns or fails, with the mend. Exit code 1 where one failed.
+
+    Example: mdgen check --run runs/walkers --data data
+    """
+    from mdgen.check.findings import exit_code
+    from mdgen.check.recipe import check_recipe, stand_in
+    from mdgen.check.run import check_run
+    from mdgen.config import load_recipe
+    from mdgen.data.dataset import read_dataset
+    from mdgen.run import Run
+
+    if (run is None) == (config is None):
+        raise MdgenError("give one of --run and --config")
+    given = read_dataset(data) if data else None
+    if config:
+        recipe = load_recipe(config, overrides or ())
+        _judge_settings(recipe)
+        findings = check_recipe(recipe, stand_in(size) if given is None else given)
+    else:
+        findings = check_run(Run(_given(run, "--run")), given, _identity_judge(given, 0) if given else None)
+    print("\n".join(finding.line() for finding in findings))
+    return exit_code(findings)
 
 
 @app.command()
@@ -373,18 +443,23 @@ def _train_vae(
     from mdgen.run import Run
     from mdgen.training.autoencoder import train_autoencoder
 
-    opinion = None
-    judges = data.role("judge")
-    if judged and len(judges) > 0:
-        from validation.networks.judge import identity_retention
-
-        opinion = partial(identity_retention, judge_data=judges, seed=recipe.seed)
-    check = train_autoencoder(
+    opinion = _identity_judge(data, recipe.seed) if judged else None
+    measured = train_autoencoder(
         data, Run(run), recipe, device=device, progress=progress, budget=budget, identity_retention=opinion
     )
-    print(f"autoencoder in {run}, checked on {check.images} held-out spectrograms:")
-    print("\n".join(f"  {line}" for line in check.lines()))
+    print(f"autoencoder in {run}, checked on {measured.images} held-out spectrograms:")
+    print("\n".join(f"  {line}" for line in measured.lines()))
     print(f"  look at {run / 'figures' / 'reconstructions.png'}")
+
+
+def _identity_judge(data: SpectrogramSet, seed: int) -> Any:
+    """A judge of how much identity reconstructions keep; None without rows to train it on."""
+    judges = data.role("judge")
+    if len(judges) == 0:
+        return None
+    from validation.networks.judge import identity_retention
+
+    return partial(identity_retention, judge_data=judges, seed=seed)
 
 
 def _judge_settings(

@@ -35,7 +35,8 @@ from mdgen.models.conditioning import UserConditioning
 from mdgen.models.denoiser import build_denoiser
 from mdgen.progress import Advance, Progress
 from mdgen.run import Run
-from mdgen.training.autoencoder import AutoencoderTask, train_autoencoder
+from mdgen.training.autoencoder import picture_shape, train_autoencoder
+from mdgen.training.autoencoder_task import AutoencoderTask
 from mdgen.training.denoiser import DenoiserTask, train_denoiser
 from mdgen.training.latents import LatentCache, MappedRows, RandomLatents
 from mdgen.training.loop import train
@@ -118,7 +119,7 @@ def bare_autoencoder(recipe: Recipe, data: SpectrogramSet) -> Callable[[], objec
     """A step of the autoencoder and its losses on a batch that lies ready."""
     torch.manual_seed(1)
     windows = WindowCutter.of(data, recipe.data.augment)
-    task = AutoencoderTask(build_autoencoder(recipe.autoencoder, 1), windows, recipe.autoencoder)
+    task = AutoencoderTask(build_autoencoder(recipe.autoencoder, picture_shape(data)), windows, recipe.autoencoder)
     return bare_step(task, recipe.autoencoder.training)
 
 
@@ -222,7 +223,7 @@ class Watching(Progress):
 
 def memory_mb(count: int, work: Path) -> float:
     """Trains a small denoiser for 200 steps of 250 latents; the median memory of the process after a step in MB."""
-    recipe = load_recipe("quickstart", ["denoiser.kind=transformer", "denoiser.width=32", "denoiser.depth=1"])
+    recipe = load_recipe("quickstart", ["denoiser.kind=dit", "denoiser.width=32", "denoiser.depth=1"])
     network = build_denoiser(recipe.denoiser, 16, (16, 16))
     conditioning = UserConditioning(2, network.condition_dim, 0.1)
     cache = LatentCache(MappedRows(work / "mean.npy"), MappedRows(work / "std.npy"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +14,23 @@ from diffusers.utils import logging
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
-from mdgen.config import Recipe
+from mdgen.config import DiffusionConfig, Recipe
 from mdgen.device import autocast
 from mdgen.diffusion.guidance import guided_prediction
-from mdgen.diffusion.objective import TIMESTEPS
-from mdgen.diffusion.samplers import build_sampler
+from mdgen.diffusion.objective import TIMESTEPS, noise_process, preconditioned
+from mdgen.diffusion.samplers import build_sampler, noise_level, set_steps, start_at, step
 from mdgen.errors import MdgenError
 from mdgen.models import denoiser as _denoiser  # noqa: F401  diffusers loads parts only from modules imported already
-from mdgen.models.autoencoder import denormalise_latents
-from mdgen.models.conditioning import UserConditioning
+from mdgen.models.autoencoder import works_on_pixels
+from mdgen.models.conditioning import Between, UserConditioning
+from mdgen.models.latents import denormalise_latents
 
 
 class MicroDopplerPipeline(DiffusionPipeline):
     """Autoencoder, denoiser, conditioning and scheduler; `users` names the user ids, in order.
+
+    objective, process: what the denoiser predicts, and the noise process that samplers step through.
+    distilled_steps: the steps that a distilled denoiser was made for; `None` for one that takes any number.
 
     `MicroDopplerPipeline.from_pretrained(run)` gives back what was trained, and samples as it did before it was saved.
     """
@@ -32,13 +38,20 @@ class MicroDopplerPipeline(DiffusionPipeline):
     def __init__(
         self, autoencoder: nn.Module, denoiser: nn.Module, conditioning: UserConditioning, scheduler: Any,
         users: list[str] | None = None, objective: str = "flow", latent_shape: list[int] | None = None,
+        distilled_steps: int | None = None, process: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.register_modules(
             autoencoder=autoencoder, denoiser=denoiser, conditioning=conditioning, scheduler=scheduler
         )
         self.precision = "fp32"
-        self.register_to_config(users=users, objective=objective, latent_shape=latent_shape)
+        self.register_to_config(
+            users=users,
+            objective=objective,
+            latent_shape=latent_shape,
+            distilled_steps=distilled_steps,
+            process=process or noise_process(DiffusionConfig()),
+        )
 
     @classmethod
     def assemble(
@@ -50,14 +63,16 @@ class MicroDopplerPipeline(DiffusionPipeline):
         users: list[str],
     ) -> MicroDopplerPipeline:
         """The pipeline of freshly trained parts."""
+        process = noise_process(recipe.diffusion)
         size = denoiser.config.sample_size  # type: ignore[union-attr]
         return cls(
             autoencoder=autoencoder,
             denoiser=denoiser.eval(),
             conditioning=conditioning.eval(),
-            scheduler=build_sampler(recipe.diffusion.objective, recipe.generate.sampler),
+            scheduler=build_sampler(process, recipe.generate.sampler, clip=works_on_pixels(autoencoder)),
             users=users,
             objective=recipe.diffusion.objective,
+            process=process,
             latent_shape=[denoiser.config.in_channels, *size],  # type: ignore[union-attr, list-item]
         )
 
@@ -75,35 +90,76 @@ class MicroDopplerPipeline(DiffusionPipeline):
 
     def use_sampler(self, name: str) -> None:
         """Sample by another method from now on."""
-        self.register_modules(scheduler=build_sampler(self.config.objective, name))
+        clip = works_on_pixels(self.autoencoder)
+        self.register_modules(scheduler=build_sampler(self.config.process, name, clip=clip))
 
     @torch.no_grad()
     def __call__(
         self,
-        user_ids: list[int],
+        user_ids: list[int] | Tensor | Between,
         generators: list[torch.Generator],
         guidance_scale: float = 2.0,
         num_inference_steps: int = 25,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
+        guidance_rescale: float = 0.0,
     ) -> Tensor:
         """float32 [N, C, H, W] in [-1, 1] of the users with these ids.
 
+        user_ids: [N], or int64 [N, 1 + labels] for a run with labels (see `UserConditioning`), or places between such.
         generators: one for each sample, so that a sample depends on its own seed and not on its batch.
         guidance_interval: noise levels (0 = data, 1 = noise) at which guidance acts (Kynkaanniemi et al. 2024).
         """
-        self.conditioning.require_guidance(guidance_scale)
-        users = torch.tensor(user_ids, device=self.device)
-        if len(users) and not 0 <= int(users.min()) <= int(users.max()) < len(self.config.users):
-            raise ValueError(f"user ids must lie in 0..{len(self.config.users) - 1}")
-        latents = randn_tensor((len(users), *self.config.latent_shape), generator=generators, device=self.device)
-        self.scheduler.set_timesteps(num_inference_steps, device=self.device)
-        latents = latents * self.scheduler.init_noise_sigma if hasattr(self.scheduler, "init_noise_sigma") else latents
-        for timestep in self.scheduler.timesteps:
+        states = self.trajectory(
+            user_ids,
+            generators,
+            guidance_scale=guidance_scale,
+            num_inference_steps=num_inference_steps,
+            guidance_interval=guidance_interval,
+            guidance_rescale=guidance_rescale,
+        )
+        return self.decode(deque(states, maxlen=1)[0])
+
+    @torch.no_grad()
+    def trajectory(
+        self, user_ids: list[int] | Tensor | Between, generators: list[torch.Generator], *, guidance_scale: float = 2.0,
+        num_inference_steps: int = 25, guidance_interval: tuple[float, float] = (0.0, 1.0),
+        guidance_rescale: float = 0.0, noise: Tensor | None = None, start: Tensor | None = None, strength: float = 1.0,
+    ) -> Iterator[Tensor]:  # fmt: skip
+        """Latents [N, c, h, w] before the first evaluation of the denoiser and after each.
+
+        noise: in the place of what the generators would draw. start: latents to begin from instead of from pure noise,
+        noised so that `strength` of the way is still to go (SDEdit; Meng et al. 2022).
+        """
+        self.require_guidance(guidance_scale, num_inference_steps)
+        users = self._placed(user_ids)
+        if noise is None:
+            noise = randn_tensor((len(generators), *self.config.latent_shape), generator=generators, device=self.device)
+        set_steps(self.scheduler, num_inference_steps, self.device)
+        timesteps = self.scheduler.timesteps[start_at(self.scheduler, strength) :]
+        latents = noise
+        if start is not None:
+            alpha, sigma = noise_level(self.scheduler, timesteps[0]) if len(timesteps) else (1.0, 0.0)
+            latents = alpha * start + sigma * noise
+        yield latents
+        for timestep in timesteps:
             level = float(timestep) / TIMESTEPS
             scale = guidance_scale if guidance_interval[0] <= level <= guidance_interval[1] else 1.0
-            prediction = guided_prediction(self._predict, self.conditioning, latents, timestep, users, scale)
-            latents = self._step(prediction, timestep, latents, generators)
-        return self.decode(latents)
+            prediction = guided_prediction(
+                self._predict, self.conditioning, latents, timestep, users, scale, guidance_rescale
+            )
+            latents = step(self.scheduler, prediction, timestep, latents, generators)
+            yield latents
+
+    def require_guidance(self, guidance_scale: float, num_inference_steps: int) -> None:
+        """Raise `MdgenError` for guidance or steps that this model was not trained for."""
+        steps = self.config.distilled_steps
+        if steps is None:
+            self.conditioning.require_guidance(guidance_scale)
+        elif guidance_scale != 1 or num_inference_steps != steps:
+            raise MdgenError(
+                f"this model was distilled to {steps} steps with its guidance folded in: use --steps {steps} "
+                "--guidance-scale 1, or the run it was distilled from"
+            )
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
@@ -111,11 +167,22 @@ class MicroDopplerPipeline(DiffusionPipeline):
         images = self.autoencoder.decode(denormalise_latents(self.autoencoder, latents)).sample
         return images.float().clamp(-1, 1)
 
+    def _placed(self, user_ids: list[int] | Tensor | Between) -> Tensor | Between:
+        """Complete ids on the pipeline's device; a `ValueError` for one that is not there."""
+        if isinstance(user_ids, Between):
+            return Between(self._ids(user_ids.first), self._ids(user_ids.second), user_ids.share)
+        return self._ids(user_ids)
+
+    def _ids(self, ids: list[int] | Tensor) -> Tensor:
+        complete = self.conditioning.complete(torch.as_tensor(ids, device=self.device))
+        counts = self.conditioning.null_ids.to(complete.device)
+        if bool((complete < 0).any() or (complete > counts).any() or (complete[:, 0] == counts[0]).any()):
+            raise ValueError(f"user ids must lie in 0..{counts[0] - 1}, ids of labels in 0..their number (null)")
+        return complete
+
     def _predict(self, sample: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         timesteps = torch.as_tensor(timestep, dtype=torch.float32, device=sample.device).expand(len(sample))
         with autocast(self.precision, sample.device):
+            if self.config.objective == "edm":
+                return preconditioned(self.denoiser, sample, timesteps, condition)
             return self.denoiser(sample, timesteps, class_labels=condition).sample.float()
-
-    def _step(self, prediction: Tensor, timestep: Tensor, latents: Tensor, generators: list[torch.Generator]) -> Tensor:
-        stochastic = {"generator": generators} if "DDPM" in type(self.scheduler).__name__ else {}
-        return self.scheduler.step(prediction, timestep, latents, return_dict=False, **stochastic)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,47 +11,88 @@ from torch import Tensor
 
 from mdgen.config import Recipe, TrainingConfig
 from mdgen.data.dataset import SpectrogramSet
+from mdgen.data.labels import LabelMap
 from mdgen.data.windows import WindowCutter
 from mdgen.device import autocast, resolve_precision
 from mdgen.models.autoencoder import build_autoencoder
-from mdgen.models.conditioning import UserConditioning
 from mdgen.models.denoiser import build_denoiser
 from mdgen.run import training_data
-from mdgen.training.autoencoder import AutoencoderTask
-from mdgen.training.denoiser import DenoiserTask
+from mdgen.training.autoencoder import picture_shape
+from mdgen.training.autoencoder_task import AutoencoderTask
+from mdgen.training.denoiser import DenoiserTask, build_conditioning, condition_ids
 from mdgen.training.engine import checkpoint_activations
 from mdgen.training.latents import RandomLatents
+from mdgen.training.loop import LATE
 from mdgen.training.task import Task
 
 _CPU = torch.device("cpu")
 
 
+@dataclass(frozen=True)
+class StagePlan:
+    """What one stage takes. weights_gb: weights, gradients, optimizer and averages. kept_gb: activations."""
+
+    name: str
+    parameters: int
+    steps: int
+    minutes: float
+    precision: str
+    weights_gb: float
+    kept_gb: float
+    micro_batch: int
+
+    def line(self) -> str:
+        return (
+            f"{self.name}: {self.parameters / 1e6:.2f} M parameters, {self.steps} steps, about {self.minutes:.1f} "
+            f"minutes on this CPU in {self.precision}; memory: {self.weights_gb:.2f} GB for weights and optimizer, "
+            f"{self.kept_gb:.2f} GB for {self.micro_batch} samples at a time"
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe means for a data set. stages: those that train something."""
+
+    summary: list[str]
+    latent_shape: tuple[int, int, int]
+    stages: list[StagePlan]
+
+
 def plan_lines(recipe: Recipe, data: SpectrogramSet) -> list[str]:
-    """Lines for people: windows, latent shape, and for each stage what a step of its real losses foretells."""
+    """A plan for people."""
+    plan = make_plan(recipe, data)
+    return [*plan.summary, *[stage.line() for stage in plan.stages]]
+
+
+def make_plan(recipe: Recipe, data: SpectrogramSet) -> Plan:
+    """Windows, latent shape, and for each stage what a step of its real losses foretells."""
     train = training_data(data)
     windows = WindowCutter.of(train, recipe.data.augment)
-    first = AutoencoderTask(build_autoencoder(recipe.autoencoder, data.images.shape[1]), windows, recipe.autoencoder)
+    first = AutoencoderTask(build_autoencoder(recipe.autoencoder, picture_shape(data)), windows, recipe.autoencoder)
     channels, height, width = first.latent_shape
     denoiser = build_denoiser(recipe.denoiser, channels, (height, width))
-    conditioning = UserConditioning(len(train.users), denoiser.condition_dim, recipe.diffusion.condition_dropout)
+    labels = LabelMap.of(train.table, train.users, recipe.conditioning.names())
+    conditioning = build_conditioning(recipe, len(train.users), labels, denoiser)
     second = DenoiserTask(
         denoiser,
         conditioning,
         windows,
         RandomLatents((channels, height, width)),
-        train.users,
+        condition_ids(train, train.users, labels)[windows.rows],
         recipe.diffusion,
         recipe.denoiser.training.learning_rate,
     )
-    return [
+    stages = [_stage_plan("denoiser", second, recipe.denoiser.training)]
+    if recipe.autoencoder.kind != "none":
+        stages.insert(0, _stage_plan("autoencoder", first, recipe.autoencoder.training))
+    summary = [
         f"{len(train)} training spectrograms of {len(train.users)} users in {len(windows.recordings)} recordings",
         f"latents {first.latent_shape} of pictures {data.images.shape[1:]}",
-        _stage_line("autoencoder", first, recipe.autoencoder.training),
-        _stage_line("denoiser", second, recipe.denoiser.training),
     ]
+    return Plan(summary, first.latent_shape, stages)
 
 
-def _stage_line(name: str, task: Task, config: TrainingConfig) -> str:
+def _stage_plan(name: str, task: Task, config: TrainingConfig) -> StagePlan:
     if config.gradient_checkpointing:
         checkpoint_activations(task)
     parameters = [p for params, _ in task.parts().values() for p in params]
@@ -67,7 +109,7 @@ def _stage_line(name: str, task: Task, config: TrainingConfig) -> str:
 
     def step() -> Tensor:
         with autocast(config.precision, _CPU):
-            return task(batch, 0.0)["total"]
+            return task(batch, LATE)["total"]
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         loss = step()
@@ -77,8 +119,13 @@ def _stage_line(name: str, task: Task, config: TrainingConfig) -> str:
     minutes = (time.monotonic() - started) * config.steps * config.batch_size / micro / 60
     copies = 4 + (config.ema_half_life > 0) + len(config.ema_profiles)  # weights, gradients, two of AdamW, averages
     precision = str(resolve_precision(config.precision, _CPU)).removeprefix("torch.")
-    return (
-        f"{name}: {count / 1e6:.2f} M parameters, {config.steps} steps, about {minutes:.1f} minutes on this CPU in "
-        f"{precision}; memory: {4 * copies * count / 1e9:.2f} GB for weights and optimizer, "
-        f"{sum(kept.values()) / 1e9:.2f} GB for {micro} samples at a time"
+    return StagePlan(
+        name,
+        count,
+        config.steps,
+        minutes,
+        precision,
+        weights_gb=4 * copies * count / 1e9,
+        kept_gb=sum(kept.values()) / 1e9,
+        micro_batch=micro,
     )

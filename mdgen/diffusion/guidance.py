@@ -1,4 +1,4 @@
-"""Classifier-free guidance (Ho & Salimans 2022): away from "nobody in particular", towards the user."""
+"""Guidance: away from "nobody in particular" towards the user, away from a weaker model towards the trained one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mdgen.models.conditioning import UserConditioning
+from mdgen.models.conditioning import Between, UserConditioning, conditions
 
 #: (noisy latents, timestep, condition vectors) -> prediction.
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -18,13 +18,54 @@ def guided_prediction(
     conditioning: UserConditioning,
     sample: Tensor,
     timestep: Tensor,
-    users: Tensor,
+    users: Tensor | Between,
     guidance_scale: float,
+    rescale: float = 0.0,
 ) -> Tensor:
-    """null + scale (user - null), over all channels; scale 1 is the plain conditional prediction at half the cost."""
+    """Classifier-free guidance over all channels; scale 1 is the plain conditional prediction at half the cost.
+
+    users: ids [N], or [N, 1 + labels]. What guidance strengthens is the user: labels that are told, a recording's
+    style for example, act once, by their own prediction (Brooks et al. 2023, eq. 3, with image scale 1). rescale: see
+    `rescaled`.
+    """
+    terms = guidance_terms(conditioning, users, guidance_scale)
+    repeated = sample.repeat(len(terms), *[1] * (sample.ndim - 1))
+    parts = predict(repeated, timestep, torch.cat([condition for condition, _ in terms])).chunk(len(terms))
+    guided = torch.stack([weight * part for (_, weight), part in zip(terms, parts, strict=True)]).sum(0)
+    return rescaled(guided, parts[0], rescale) if rescale else guided
+
+
+def guidance_terms(
+    conditioning: UserConditioning, users: Tensor | Between, guidance_scale: float
+) -> list[tuple[Tensor, float]]:
+    """Conditions and the weights of their predictions, which sum to 1; the plain condition comes first."""
+    full = conditions(conditioning, users)
     if guidance_scale == 1:
-        return predict(sample, timestep, conditioning(users))
-    nobody = torch.full_like(users, conditioning.null_id)
-    both = predict(torch.cat([sample, sample]), timestep, conditioning(torch.cat([users, nobody])))
-    conditional, unconditional = both.chunk(2)
-    return unconditional + guidance_scale * (conditional - unconditional)
+        return [(full, 1.0)]
+    nobody = conditioning(conditioning.nobody(users.first if isinstance(users, Between) else users))
+    alone = _user_alone(conditioning, users)
+    if alone is None:  # null + scale (user - null) (Ho & Salimans 2022, eq. 6)
+        return [(full, guidance_scale), (nobody, 1 - guidance_scale)]
+    return [(full, 1.0), (conditions(conditioning, alone), guidance_scale - 1), (nobody, 1 - guidance_scale)]
+
+
+def rescaled(guided: Tensor, plain: Tensor, share: float) -> Tensor:
+    """The guided prediction with, by `share`, the deviation of the plain one (Lin et al. 2024, eqs. 15 and 16)."""
+    dims = tuple(range(1, guided.ndim))
+    factor = plain.std(dims, keepdim=True) / guided.std(dims, keepdim=True)
+    return guided * (share * factor + 1 - share)
+
+
+def autoguided(strong: Tensor, weak: Tensor, scale: float) -> Tensor:
+    """weak + scale (strong - weak): away from the mistakes that a weaker model makes more of (Karras et al. 2024a)."""
+    return weak + scale * (strong - weak)
+
+
+def _user_alone(conditioning: UserConditioning, users: Tensor | Between) -> Tensor | Between | None:
+    """The same users without their labels; `None` where no label is told."""
+    if isinstance(users, Between):
+        alone = Between(conditioning.user_alone(users.first), conditioning.user_alone(users.second), users.share)
+        told = [(users.first, alone.first), (users.second, alone.second)]
+        return None if all(torch.equal(conditioning.complete(a), b) for a, b in told) else alone
+    plain = conditioning.user_alone(users)
+    return None if torch.equal(conditioning.complete(users), plain) else plain

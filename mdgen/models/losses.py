@@ -1,4 +1,4 @@
-"""What stage 1 asks of a reconstruction beside being near: perceptual distances and a patch discriminator."""
+"""Perceptual distances: what stage 1 asks of a reconstruction beside being near."""
 
 from __future__ import annotations
 
@@ -95,36 +95,8 @@ class Lpips(nn.Module):
             parameter.data.copy_(weights[source])
 
 
-class PatchDiscriminator(nn.Module):
-    """Real or reconstructed, judged patch by patch (Isola et al. 2017), with few layers: it looks at texture.
-
-    [N, C, H, W] -> logits [N, 1, about H/4, about W/4]; each sees a patch of 22x22 pixels.
-    """
-
-    def __init__(self, in_channels: int, channels: int) -> None:
-        super().__init__()
-        norm = nn.utils.parametrizations.spectral_norm
-        self.layers = nn.Sequential(
-            norm(nn.Conv2d(in_channels, channels, 4, 2, 1)),
-            nn.LeakyReLU(0.2),
-            norm(nn.Conv2d(channels, 2 * channels, 4, 2, 1)),
-            nn.LeakyReLU(0.2),
-            norm(nn.Conv2d(2 * channels, 2 * channels, 3, 1, 1)),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * channels, 1, 1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
-
-
 def build_perceptual(config: AutoencoderConfig) -> nn.Module | None:
     """The perceptual distance of a recipe, or `None`."""
     if config.perceptual == "none" or config.perceptual_weight == 0:
         return None
     return EffNetLiteFeatures() if config.perceptual == "effnet-lite0" else Lpips(config.lpips_trunk)
-
-
-def hinge_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Hinge loss of a discriminator (Lim & Ye 2017)."""
-    return 0.5 * (F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean())

@@ -13,7 +13,8 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
 from mdgen.data.dataset import SpectrogramSet
-from mdgen.models.autoencoder import kl_per_dimension
+from mdgen.models.latents import kl_per_dimension
+from mdgen.models.vq_autoencoder import VQAutoencoder, perplexity
 from mdgen.run import Run
 
 #: A judge's opinion of reconstructions: (originals, reconstructions) -> share of identity kept.
@@ -21,14 +22,17 @@ IdentityRetention = Callable[[SpectrogramSet, SpectrogramSet], float]
 
 #: A latent dimension that carries less than this many nats on average is called inactive.
 ACTIVE_NATS = 0.05
+#: So is a channel of latents without a posterior that varies less than this share of the one that varies most.
+ACTIVE_SHARE = 0.01
 
 
 @dataclass(frozen=True)
 class AutoencoderCheck:
     """What an autoencoder keeps, measured on data it was not trained on.
 
-    psnr_db, ssim: of reconstructions (range 2). active_dimensions: share of latent dimensions above `ACTIVE_NATS`.
-    kl_nats: mean per dimension. latent_mean, latent_std: over all dimensions after normalisation (aim: 0 and 1).
+    psnr_db, ssim: of reconstructions (range 2). active_dimensions: share of latent dimensions above `ACTIVE_NATS`, or
+    of channels above `ACTIVE_SHARE`. kl_nats: mean per dimension; None without a posterior. perplexity: how many codes
+    an even use would take; None without codes. latent_mean, latent_std: after normalisation (aim: 0 and 1).
     texture_time, texture_doppler: energy in the upper half of the spatial frequencies, reconstruction over original.
     identity_retention: judge's accuracy on reconstructions over that on originals; None without a judge.
     """
@@ -36,7 +40,8 @@ class AutoencoderCheck:
     psnr_db: float
     ssim: float
     active_dimensions: float
-    kl_nats: float
+    kl_nats: float | None
+    perplexity: float | None
     latent_mean: float
     latent_std: float
     texture_time: float
@@ -47,10 +52,12 @@ class AutoencoderCheck:
     def lines(self) -> list[str]:
         """The same for people."""
         kept = self.identity_retention
+        nats = "" if self.kl_nats is None else f", {self.kl_nats:.2f} nats"
+        codes = "" if self.perplexity is None else f", perplexity of codes {self.perplexity:.0f}"
         return [
             f"PSNR {self.psnr_db:.1f} dB, SSIM {self.ssim:.3f}",
             f"texture kept: {self.texture_time:.2f} along time, {self.texture_doppler:.2f} along Doppler (1 = all)",
-            f"latents: {self.active_dimensions:.0%} active, {self.kl_nats:.2f} nats, deviation {self.latent_std:.2f}",
+            f"latents: {self.active_dimensions:.0%} active{nats}{codes}, deviation {self.latent_std:.2f}",
             f"identity kept: {'not measured' if kept is None else f'{kept:.3f} (aim: 0.95 or more)'}",
         ]
 
@@ -104,8 +111,12 @@ def check_autoencoder(
     reconstructions = reconstruct(autoencoder, images)
     with torch.no_grad():
         posteriors = [_posterior(autoencoder, images[i : i + 64]) for i in range(0, len(images), 64)]
-    nats = torch.cat([kl_per_dimension(p) for p in posteriors]).mean(0)
     mean, std = measure_latents(autoencoder, images)
+    if posteriors[0].deterministic:
+        nats, active = None, float((np.array(std) > ACTIVE_SHARE * max(std)).mean())
+    else:
+        nats = torch.cat([kl_per_dimension(p) for p in posteriors]).mean(0)
+        active = float((nats > ACTIVE_NATS).float().mean())
     center, scale = np.array(autoencoder.config.latents_mean), np.array(autoencoder.config.latents_std)  # type: ignore[union-attr]
     texture = texture_ratio(images, reconstructions)
     check = AutoencoderCheck(
@@ -118,8 +129,9 @@ def check_autoencoder(
                 ]
             )
         ),
-        active_dimensions=float((nats > ACTIVE_NATS).float().mean()),
-        kl_nats=float(nats.mean()),
+        active_dimensions=active,
+        kl_nats=None if nats is None else float(nats.mean()),
+        perplexity=_perplexity(autoencoder, [p.mean for p in posteriors]),
         latent_mean=float(((np.array(mean) - center) / scale).mean()),
         latent_std=float(np.sqrt(np.square(np.array(std) / scale).mean())),
         texture_time=texture["time"],
@@ -139,9 +151,17 @@ def check_autoencoder(
     return check
 
 
+@torch.no_grad()
+def _perplexity(autoencoder: nn.Module, latents: list[Tensor]) -> float | None:
+    if not isinstance(autoencoder, VQAutoencoder):
+        return None
+    codebook = autoencoder.codebook
+    codes = torch.cat([codebook(some).codes.flatten() for some in latents])
+    return float(perplexity(torch.bincount(codes, minlength=len(codebook.codes))))
+
+
 def _posterior(autoencoder: nn.Module, images: np.ndarray) -> DiagonalGaussianDistribution:
-    device = next(autoencoder.parameters()).device
-    return autoencoder.encode(torch.from_numpy(images).to(device)).latent_dist  # type: ignore[operator]
+    return autoencoder.encode(torch.from_numpy(images).to(autoencoder.device)).latent_dist  # type: ignore[operator, arg-type]
 
 
 def _sample(posterior: DiagonalGaussianDistribution, generator: torch.Generator) -> Tensor:

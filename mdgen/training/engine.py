@@ -101,6 +101,7 @@ class Engine:
             for group in self.optimizer.param_groups:
                 group["lr"] = group["peak"] * rate
             self.scaler.step(self.optimizer.optimizer)
+            self.task.end_step(self.accelerator.gather)
         self.scaler.update()
         self.optimizer.zero_grad()
         values["learning_rate"] = self.optimizer.param_groups[0]["peak"] * rate
@@ -134,6 +135,7 @@ class Engine:
         pieces = [rows[i : i + self.micro_batch_size] for i in range(0, len(rows), self.micro_batch_size)]
         sums: dict[str, Tensor] = {}
         self.model.train()
+        self.task.begin_step()
         for number, piece in enumerate(pieces):
             micro = {key: self._moved(value[piece[0] : piece[-1] + 1]) for key, value in batch.items()}
             share = len(piece) * self.processes / self.config.batch_size

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from mdgen.data.windows import WindowCutter
-from mdgen.models.autoencoder import normalise_latents
+from mdgen.models.autoencoder import works_on_pixels
+from mdgen.models.latents import latent_statistics, normalise_latents
 from mdgen.training.checkpoint import MANIFEST, replacing_folder, verify
 
 #: Windows encoded at a time.
@@ -69,6 +70,21 @@ class LatentCache:
 
 
 @dataclass(frozen=True)
+class PixelLatents:
+    """Pixels in the place of latents: cut from the windows as they are needed, no second copy on the disk."""
+
+    windows: WindowCutter
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.windows.cut(self.windows.views[0]).shape
+        return channels, height, width
+
+    def sample(self, views: np.ndarray, generator: torch.Generator) -> Tensor:
+        return torch.from_numpy(np.stack([self.windows.cut(self.windows.views[view]) for view in views]))
+
+
+@dataclass(frozen=True)
 class RandomLatents:
     """In the place of latents that are not there (yet): to time a step, or to test one."""
 
@@ -76,6 +92,13 @@ class RandomLatents:
 
     def sample(self, views: np.ndarray, generator: torch.Generator) -> Tensor:
         return torch.randn(len(views), *self.latent_shape, generator=generator)
+
+
+def latents_of(autoencoder: nn.Module, windows: WindowCutter, folder: Path, fingerprint: str) -> Latents:
+    """What stage 2 learns: the pixels themselves, or latents of every view, encoded once."""
+    if works_on_pixels(autoencoder):
+        return PixelLatents(windows)
+    return cached_latents(autoencoder, windows, folder, fingerprint)
 
 
 def cached_latents(autoencoder: nn.Module, windows: WindowCutter, folder: Path, fingerprint: str) -> LatentCache:
@@ -92,10 +115,9 @@ def cached_latents(autoencoder: nn.Module, windows: WindowCutter, folder: Path, 
 @torch.no_grad()
 def encode(autoencoder: nn.Module, images: np.ndarray) -> tuple[Tensor, Tensor]:
     """Normalised posterior mean and deviation, each [N, C, h, w] on the CPU, of images [N, C, H, W]."""
-    device = next(autoencoder.parameters()).device
-    posterior = autoencoder.encode(torch.from_numpy(images).to(device)).latent_dist  # type: ignore[operator]
-    scale = torch.tensor(autoencoder.config.latents_std, device=device).view(1, -1, 1, 1)  # type: ignore[union-attr, arg-type]
-    return normalise_latents(autoencoder, posterior.mean).cpu(), (posterior.std / scale).cpu()  # type: ignore[arg-type]
+    posterior = autoencoder.encode(torch.from_numpy(images).to(autoencoder.device)).latent_dist  # type: ignore[operator, arg-type]
+    _, scale = latent_statistics(autoencoder, posterior.mean)
+    return normalise_latents(autoencoder, posterior.mean).cpu(), (posterior.std / scale).cpu()
 
 
 def _fits(folder: Path, fingerprint: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 #: Tensors of equal first dimension: the samples of a step. It may be cut anywhere along it.
 Batch = Mapping[str, Tensor]
+#: Concatenates the tensors of all processes along their first dimension.
+Gather = Callable[[Tensor], Tensor]
 
 
 class Task(nn.Module):
@@ -36,6 +38,12 @@ class Task(nn.Module):
         progress: share of the run done, in [0, 1).
         """
         raise NotImplementedError
+
+    def begin_step(self) -> None:
+        """Called before the first `forward` of a step, and again where the step is tried anew with less memory."""
+
+    def end_step(self, gather: Gather) -> None:
+        """Called after a step was applied: for what is learned without gradients, from what all forwards showed."""
 
     def sample_names(self, indices: np.ndarray) -> list[str]:
         """What a person would call these samples, for example their files."""

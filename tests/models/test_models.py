@@ -4,18 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.config import AutoencoderConfig, DenoiserConfig
+from mdgen.config import DenoiserConfig
 from mdgen.errors import MdgenError
-from mdgen.models.autoencoder import (
-    PatchAutoencoder,
-    build_autoencoder,
-    denormalise_latents,
-    kl_per_dimension,
-    normalise_latents,
-)
 from mdgen.models.conditioning import UserConditioning
 from mdgen.models.denoiser import build_denoiser
-from mdgen.models.losses import EffNetLiteFeatures, Lpips, PatchDiscriminator
+from mdgen.models.latents import denormalise_latents, kl_per_dimension, normalise_latents
+from mdgen.models.losses import EffNetLiteFeatures, Lpips
+from mdgen.models.patch_autoencoder import PatchAutoencoder
 
 
 @pytest.mark.parametrize(("channels", "patch"), [(1, 4), (3, 2)])
@@ -37,15 +32,6 @@ def test_fewer_latents_keep_the_lowest_frequencies_first() -> None:
     assert error(smooth) < 0.02 * error(speckle)
 
 
-@pytest.mark.parametrize("kind", ["patch", "kl"])
-def test_both_autoencoders_answer_alike(kind: str) -> None:
-    config = AutoencoderConfig(kind=kind, latent_channels=4, downsample=4, channels=16, blocks=1)  # type: ignore[arg-type]
-    autoencoder = build_autoencoder(config, 1)
-    posterior = autoencoder.encode(torch.zeros(2, 1, 16, 32)).latent_dist
-    assert posterior.mean.shape == (2, 4, 4, 8)
-    assert autoencoder.decode(posterior.mean).sample.shape == (2, 1, 16, 32)
-
-
 def test_kl_of_a_posterior_equals_diffusers_own_sum() -> None:
     posterior = PatchAutoencoder(1, 4, 4, 16, 1).encode(torch.randn(3, 1, 16, 16)).latent_dist
     torch.testing.assert_close(kl_per_dimension(posterior).sum((1, 2, 3)), posterior.kl())
@@ -65,6 +51,8 @@ def test_normalised_latents_come_back() -> None:
     [
         DenoiserConfig(width=32, depth=2, heads=2),
         DenoiserConfig(kind="unet", width=32, depth=1, heads=2, levels=(1, 2)),
+        DenoiserConfig(kind="unet", width=32, depth=1, heads=2, levels=(1, 2), attention=(8, 4)),
+        DenoiserConfig(kind="mlp", width=32, depth=2),
     ],
 )
 def test_a_denoiser_starts_at_zero_and_then_listens_to_its_condition(config: DenoiserConfig) -> None:
@@ -85,7 +73,7 @@ def test_a_denoiser_starts_at_zero_and_then_listens_to_its_condition(config: Den
 def test_the_null_user_is_one_owned_row_that_no_user_has() -> None:
     conditioning = UserConditioning(5, 8, condition_dropout=0.4)
     users = torch.arange(5).repeat(400)
-    dropped = conditioning.drop(users, torch.Generator().manual_seed(0))
+    dropped = conditioning.drop(users, torch.Generator().manual_seed(0))[:, 0]
     assert set(dropped[dropped != users].tolist()) == {conditioning.null_id} == {5}
     assert (dropped != users).float().mean() == pytest.approx(0.4, abs=0.04)
 
@@ -123,10 +111,6 @@ def test_an_lpips_trunk_from_a_file_is_really_used(tmp_path) -> None:
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "wrong.pt")
     with pytest.raises(MdgenError, match="AlexNet"):
         Lpips(tmp_path / "wrong.pt")
-
-
-def test_the_discriminator_judges_patches() -> None:
-    assert PatchDiscriminator(1, 8)(torch.zeros(2, 1, 64, 64)).shape == (2, 1, 16, 16)
 
 
 def test_latent_scales_go_from_common_to_own_and_keep_the_total_variance_at_one() -> None:

@@ -15,7 +15,7 @@ from tests.conftest import ridges, tiny_recipe
 def made(folder: Path, fingerprint: str = "a", seed: int = 0) -> tuple[LatentCache, WindowCutter, torch.nn.Module]:
     recipe, data = tiny_recipe(), ridges().role("train")
     torch.manual_seed(seed)
-    autoencoder = build_autoencoder(recipe.autoencoder, 1)
+    autoencoder = build_autoencoder(recipe.autoencoder, (1, 16, 16))
     autoencoder.register_to_config(latents_mean=[0.5] * 4, latents_std=[2.0] * 4)
     windows = WindowCutter.of(data, recipe.data.augment)
     return cached_latents(autoencoder, windows, folder / "latents", fingerprint), windows, autoencoder

@@ -12,7 +12,8 @@ from mdgen.data.dataset import read_dataset, write_dataset
 from mdgen.errors import MachineError, MdgenError
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.run import Run
-from mdgen.training.autoencoder import AutoencoderTask, train_autoencoder
+from mdgen.training.autoencoder import train_autoencoder
+from mdgen.training.autoencoder_task import AutoencoderTask
 from mdgen.training.denoiser import train_denoiser
 from mdgen.training.journal import read_metrics
 from tests.conftest import ridges, tiny_recipe

@@ -1,0 +1,156 @@
+"""Going on from a trained run with other data: a new person from few recordings, or everything at a smaller rate.
+
+The autoencoder stays as it is, and so do the ids of users and labels; new ones are added behind them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from natsort import natsorted
+from torch import Tensor, nn
+
+from mdgen.config import FineTuningConfig, Recipe, dump_recipe
+from mdgen.data.dataset import SpectrogramSet, atomic_folder
+from mdgen.device import resolve_device
+from mdgen.errors import MdgenError
+from mdgen.generate import checkpoint_hash
+from mdgen.models.conditioning import UserConditioning
+from mdgen.pipeline import MicroDopplerPipeline
+from mdgen.progress import Progress
+from mdgen.run import Run, row_names, write_model_card
+from mdgen.training.denoiser import Corpus, DenoiserTask, condition_ids, held_out_latents, preview, publish
+from mdgen.training.loop import train
+from mdgen.training.low_rank import add_adapters, merge_adapters
+from mdgen.training.schedule import Budget
+
+
+class FineTuningTask(DenoiserTask):
+    """Stage 2's loss over those parameters that may learn; users and labels at a rate of their own."""
+
+    embedding_learning_rate = 0.0
+
+    def parts(self) -> dict[str, tuple[list[nn.Parameter], float]]:
+        rates = {"conditioning": self.embedding_learning_rate, "denoiser": self.learning_rate}
+        parts = {name: [p for p in getattr(self, name).parameters() if p.requires_grad] for name in rates}
+        return {name: (parameters, rates[name]) for name, parameters in parts.items() if parameters}
+
+
+def fine_tune(
+    data: SpectrogramSet,
+    source: Path,
+    run: Run,
+    recipe: Recipe,
+    *,
+    device: str = "auto",
+    progress: Progress | None = None,
+    budget: Budget | None = None,
+) -> None:
+    """Teach the model in `source` the rows of role `train` (all rows where there are no roles); `run` gets the result.
+
+    It knows the users and labels of both. With `fine_tuning.learn: users` and rank 0, users that `source` knew are
+    sampled exactly as before. Raises `MdgenError` where there is nothing new to learn.
+    """
+    main = PartialState(cpu=resolve_device(device) == "cpu").is_main_process
+    rows = data if (data.table["split"] == "").all() else data.role("train")
+    if len(rows) == 0:
+        raise MdgenError(f"{data.name}: no row has split 'train'; import it with roles")
+    trained = MicroDopplerPipeline.load(source)
+    known = list(trained.config.users)
+    users = [*known, *natsorted(set(rows.users) - set(known))]
+    with PartialState().main_process_first():
+        _claim(run, source, users, recipe)
+    with run.locked():
+        corpus = Corpus.of(rows, run, recipe)
+        labels = trained.conditioning.labels.extended(rows.table, users)
+        torch.manual_seed(recipe.seed)
+        conditioning = trained.conditioning.extended(len(users), labels)
+        select_parameters(trained.denoiser, conditioning, trained.conditioning, recipe.fine_tuning)
+        pipeline = partial(
+            MicroDopplerPipeline.assemble, corpus.autoencoder, trained.denoiser, conditioning, recipe, users
+        )
+        task = FineTuningTask(
+            trained.denoiser,
+            conditioning,
+            corpus.windows,
+            corpus.cache,
+            condition_ids(rows, users, labels)[corpus.windows.rows],
+            recipe.diffusion,
+            recipe.fine_tuning.training.learning_rate,
+            names=row_names(rows, corpus.windows.rows),
+            held_out=held_out_latents(corpus.autoencoder, data, users, labels),
+            preview=lambda: preview(pipeline(), recipe),
+        )
+        task.embedding_learning_rate = recipe.fine_tuning.embedding_learning_rate
+        if not task.parts():
+            raise MdgenError(f"{rows.name}: nothing is left to learn; it has no new user, or freeze covers everything")
+        train(
+            task,
+            recipe.fine_tuning.training,
+            name="fine-tuning",
+            seed=recipe.seed,
+            run=run.path,
+            settings={"fine_tuning": recipe.fine_tuning.model_dump(mode="json", exclude={"training"})}
+            | {"source": checkpoint_hash(source), "users": users, **corpus.fingerprints},
+            device=device,
+            progress=progress or Progress(quiet=True),
+            budget=budget,
+        )
+        if main:
+            merge_adapters(trained.denoiser)
+            publish(pipeline(), run)
+            write_model_card(run, recipe, rows)
+        PartialState().wait_for_everyone()
+
+
+def select_parameters(
+    denoiser: nn.Module, conditioning: UserConditioning, before: UserConditioning, config: FineTuningConfig
+) -> None:
+    """Let learn what the settings say. before: the conditioning without what is new."""
+    if config.learn == "users":
+        denoiser.requires_grad_(False)
+        conditioning.requires_grad_(False)
+        for old, new in zip(_embeddings(before), _embeddings(conditioning), strict=True):
+            if len(new.weight) > len(old.weight):
+                new.weight.requires_grad_(True)
+                new.weight.register_hook(partial(_keep_rows, slice(len(old.weight) - 1, len(new.weight) - 1)))
+        if config.rank:
+            add_adapters(denoiser, config.rank)
+    frozen = [
+        parameter
+        for part, network in (("denoiser", denoiser), ("conditioning", conditioning))
+        for name, parameter in network.named_parameters()
+        if any(fnmatch(f"{part}.{name}", pattern) for pattern in config.freeze)
+    ]
+    if config.freeze and not frozen:
+        raise MdgenError(f"fine_tuning.freeze: no parameter is named like {', '.join(config.freeze)}")
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+
+
+def _claim(run: Run, source: Path, users: list[str], recipe: Recipe) -> None:
+    """A new run folder with the autoencoder of `source`; one that is there already must be for the same users."""
+    if (run.path / "users.json").exists():
+        return run.require_users(users)
+    with atomic_folder(run.path) as folder:
+        shutil.copytree(source / "autoencoder", folder / "autoencoder")
+        shutil.copyfile(source / "axes.json", folder / "axes.json")
+        (folder / "users.json").write_text(json.dumps(users, ensure_ascii=False), encoding="utf-8")
+        (folder / "config.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+
+
+def _embeddings(conditioning: UserConditioning) -> list[nn.Embedding]:
+    return [module for module in conditioning.modules() if isinstance(module, nn.Embedding)]
+
+
+def _keep_rows(rows: slice, gradient: Tensor) -> Tensor:
+    """The gradient of these rows alone."""
+    kept = torch.zeros_like(gradient)
+    kept[rows] = gradient[rows]
+    return kept
