@@ -338,6 +338,39 @@ def validate(
     return tasks.validate(real_set, synthetic_set, report, settings, progress, {"command": sys.argv[1:]}, sift)
 
 
+@app.command("augment-study")
+@_command
+def augment_study(
+    real: Annotated[Path, typer.Option("--real", help="Real data set with recordings; its roles are not used.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for models, results.csv, summary and figure.")],
+    recordings: Annotated[str, typer.Option(help="Recordings of a newcomer that may be seen.")] = "1,2,4",
+    windows: Annotated[str, typer.Option(help="Windows of a newcomer that may be seen.")] = "20",
+    seeds: Annotated[int, typer.Option(help="Paired repetitions.", min=1)] = 6,
+    ratios: Annotated[str, typer.Option(help="Generated windows for each real one.")] = "3,10",
+    classifiers: Annotated[str, typer.Option(help="Of cnn, linear, frozen, resnet18.")] = "cnn,linear,frozen",
+    styles: Annotated[str, typer.Option(help="Of others, own, none; empty: no generator.")] = "others,own",
+    config: ConfigOption = "few-shot",
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Do generated windows help to identify people from few recordings? Half of the people are newcomers in turn.
+
+    Example: mdgen augment-study --real data --out study --recordings 1,2 --windows 20 --seeds 4
+    """
+    from mdgen.config import load_recipe
+    from mdgen.data.dataset import read_dataset
+    from mdgen.few_shot import FewShotGenerator
+    from validation.study import tasks
+
+    recipe = load_recipe(config, overrides or ())
+    made = {
+        f"generated in styles of {wish}": FewShotGenerator(recipe, out / "models", wish, device, _progress())
+        for wish in filter(None, styles.split(","))
+    }
+    settings = tasks.read_settings(recordings, windows, seeds, ratios, classifiers)
+    tasks.study(read_dataset(real), made, settings, out)
+
+
 @app.command()
 @_command
 def quickstart(

@@ -24,17 +24,24 @@ class Judge(BaseEstimator, ClassifierMixin):
     """A classifier of users with scikit-learn's interface: X float32 [N, C, H, W] in [-1, 1], y any labels [N].
 
     The same seed, data and machine give the same judge. steps: optimiser steps, whatever the number of images.
-    size: larger images are averaged down to this side.
+    size: larger images are averaged down to this side. augment: whether training images are moved a little.
     """
 
     def __init__(
-        self, seed: int = 0, steps: int = 200, batch_size: int = 32, size: int = 64, device: str = "auto"
+        self,
+        seed: int = 0,
+        steps: int = 200,
+        batch_size: int = 32,
+        size: int = 64,
+        device: str = "auto",
+        augment: bool = True,
     ) -> None:
         self.seed = seed
         self.steps = steps
         self.batch_size = batch_size
         self.size = size
         self.device = device
+        self.augment = augment
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> Judge:
         """Train; raises `MdgenError` when there are fewer than two users."""
@@ -83,6 +90,7 @@ class Judge(BaseEstimator, ClassifierMixin):
             Classifier,
             module__users=len(self.classes_),
             module__shape=shape,
+            module__augment=self.augment,
             criterion=torch.nn.CrossEntropyLoss,
             criterion__label_smoothing=0.05,
             optimizer=torch.optim.AdamW,

@@ -141,9 +141,11 @@ class Trunk(nn.Module):
 class Classifier(nn.Module):
     """Trunk and one linear layer: [N, C, H, W] -> logits [N, users]. About 0.2 M parameters at 64 x 64."""
 
-    def __init__(self, users: int = 2, shape: tuple[int, int, int] = (1, 64, 64)) -> None:
+    def __init__(self, users: int = 2, shape: tuple[int, int, int] = (1, 64, 64), augment: bool = True) -> None:
         super().__init__()
         self.trunk = Trunk(shape)
+        if not augment:
+            self.trunk.augment = nn.Identity()
         self.head = nn.Linear(EMBEDDING, users)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,72 @@
+"""What a classifier may learn from besides few real windows: nothing, classical augmentations, generated windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from mdgen.data.dataset import SpectrogramSet
+from validation.networks.network import MAX_SHIFT, Augment, seeded_thread
+from validation.study.trials import Trial
+
+REAL, SHIFTED, CLASSICAL = "real", "real + time shift", "real + classical"
+#: Without a generator; the best of them is what generated windows have to beat.
+BASELINES = (REAL, SHIFTED, CLASSICAL)
+#: Augmented copies of every real window.
+COPIES = 10
+
+#: Generated windows of the newcomers of a trial, so many of each.
+Generator = Callable[[Trial, int], SpectrogramSet]
+Labelled = tuple[np.ndarray, np.ndarray]
+
+
+def training_sets(trial: Trial, generators: Mapping[str, Generator], ratios: tuple[int, ...]) -> dict[str, Labelled]:
+    """Images [N, C, H, W] and users [N] of every arm. Generated windows come on top of time shifts, `ratio` of them for
+    each real one, so that what they add is not what shifting adds."""
+    few, users = trial.few.images, trial.few.table["user"].to_numpy()
+    shifted = _with(few, users, [_augmented(few, trial.seed + i, 0, 0) for i in range(COPIES)])
+    made = {
+        REAL: (few, users),
+        SHIFTED: shifted,
+        CLASSICAL: _with(few, users, [_classical(few, users, trial.seed + i) for i in range(COPIES)]),
+    }
+    for name, generator in generators.items():
+        most = generator(trial, max(ratios) * trial.windows)
+        place = most.table.groupby("user").cumcount().to_numpy()
+        for ratio in ratios:
+            rows = place < ratio * trial.windows
+            more = most.images[rows], most.table["user"].to_numpy()[rows]
+            made[f"{name} x{ratio}"] = tuple(np.concatenate(pair) for pair in zip(shifted, more, strict=True))
+    return made
+
+
+def level_free(images: np.ndarray) -> np.ndarray:
+    """Images with level and noise floor taken away: the median of each becomes 0, its 99 % quantile 1, and what lies
+    below the median is cut off."""
+    low, high = (np.quantile(images, q, axis=(1, 2, 3), keepdims=True) for q in (0.5, 0.99))
+    return ((images - low) / np.maximum(high - low, 1e-3)).clip(0, 1).astype(np.float32)
+
+
+def _classical(images: np.ndarray, users: np.ndarray, seed: int) -> np.ndarray:
+    """Every sound augmentation at once: shift in time, gain, noise floor, a row of Doppler, mixing of two windows of
+    one person."""
+    rng = np.random.default_rng([seed, 3])
+    made = _augmented(images, seed, gain=0.05, noise=0.03)
+    for user in np.unique(users):
+        rows = np.flatnonzero(users == user)
+        share = rng.uniform(0.6, 1, (len(rows), 1, 1, 1)).astype(np.float32)
+        made[rows] = share * made[rows] + (1 - share) * made[rng.permutation(rows)]
+    step = rng.integers(-1, 2, len(made))
+    return np.stack([np.roll(image, s, axis=-2) for image, s in zip(made, step, strict=True)])
+
+
+def _augmented(images: np.ndarray, seed: int, gain: float, noise: float) -> np.ndarray:
+    augment = Augment(MAX_SHIFT, gain, noise).train()
+    with seeded_thread(seed):
+        return augment(torch.from_numpy(np.ascontiguousarray(images, np.float32))).numpy()
+
+
+def _with(images: np.ndarray, users: np.ndarray, more: list[np.ndarray]) -> Labelled:
+    return np.concatenate([images, *more]), np.tile(users, 1 + len(more))

@@ -1,0 +1,86 @@
+"""Run a study trial by trial; what is measured is kept at once, so that a run of hours can be interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from mdgen.data.dataset import SpectrogramSet
+from mdgen.errors import MdgenError
+from validation.study.arms import Generator, level_free, training_sets
+from validation.study.classifiers import CLASSIFIERS
+from validation.study.trials import Trial, draw_trial
+
+AS_RECORDED, LEVEL_FREE = "as recorded", "level-free"
+KEY = ["seed", "recordings", "windows", "arm", "classifier", "view"]
+COLUMNS = [*KEY, "user", "accuracy", "n"]
+
+
+class StudySettings(BaseModel):
+    """What is tried. Every combination of recordings, windows and seeds is one trial."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recordings: tuple[int, ...] = (1, 2, 4)
+    windows: tuple[int, ...] = (5, 10, 20, 50)
+    seeds: tuple[int, ...] = tuple(range(6))
+    ratios: tuple[int, ...] = (3, 10)
+    classifiers: tuple[str, ...] = ("cnn", "linear", "frozen")
+    few_trials: bool = Field(False, description="only the largest number of windows with each number of recordings")
+
+    def trials(self, data: SpectrogramSet) -> Iterator[Trial]:
+        """In an order in which an interrupted study is still balanced."""
+        unknown = set(self.classifiers) - set(CLASSIFIERS)
+        if unknown:
+            raise MdgenError(f"study: unknown classifier {', '.join(sorted(unknown))}; known: {', '.join(CLASSIFIERS)}")
+        for seed in self.seeds:
+            for recordings in self.recordings:
+                for windows in (max(self.windows),) if self.few_trials else self.windows:
+                    yield draw_trial(data, recordings, windows, seed)
+
+
+def run_study(
+    data: SpectrogramSet,
+    generators: Mapping[str, Generator],
+    settings: StudySettings,
+    out: Path,
+    say: Callable[[str], None] = print,
+) -> pd.DataFrame:
+    """Measure what `out`/results.csv does not hold yet; one row per newcomer, arm, classifier and view."""
+    file = out / "results.csv"
+    out.mkdir(parents=True, exist_ok=True)
+    done = (
+        pd.read_csv(file, dtype={"user": str}, keep_default_na=False)
+        if file.exists()
+        else pd.DataFrame(columns=COLUMNS)
+    )
+    known = set(done[["seed", "recordings", "windows"]].itertuples(index=False, name=None))
+    for trial in settings.trials(data):
+        if (trial.seed, trial.recordings, trial.windows) in known:
+            continue
+        rows = pd.DataFrame(list(_measured(trial, generators, settings)), columns=COLUMNS)
+        done = rows if done.empty else pd.concat([done, rows], ignore_index=True)
+        part = file.with_suffix(".part")
+        done.to_csv(part, index=False)
+        part.replace(file)
+        means = rows[rows["view"] == AS_RECORDED].groupby(["classifier", "arm"], sort=False)["accuracy"].mean()
+        say(f"{trial.name}: " + ", ".join(f"{arm} {value:.3f}" for (c, arm), value in means.items() if c == "cnn"))
+    return done
+
+
+def _measured(trial: Trial, generators: Mapping[str, Generator], settings: StudySettings) -> Iterator[tuple]:
+    truth = trial.test.table["user"].to_numpy()
+    views: dict[str, Callable[[np.ndarray], np.ndarray]] = {AS_RECORDED: lambda x: x, LEVEL_FREE: level_free}
+    for arm, (images, users) in training_sets(trial, generators, settings.ratios).items():
+        for classifier in settings.classifiers:
+            for view, seen in views.items():
+                model = CLASSIFIERS[classifier](trial)
+                right = model.fit(seen(images), users).predict(seen(trial.test.images)) == truth
+                for user in sorted(set(truth)):
+                    own = right[truth == user]
+                    key = (trial.seed, trial.recordings, trial.windows, arm, classifier, view)
+                    yield (*key, user, round(float(own.mean()), 4), len(own))
