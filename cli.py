@@ -385,6 +385,35 @@ def quickstart(
 
 @app.command()
 @_command
+def baseline(
+    data: DataOption,
+    run: RunOption,
+    config: ConfigOption = "baseline",
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    judge: Annotated[bool, typer.Option(help="Ask a judge how much identity reconstructions keep.")] = True,
+    max_minutes: MinutesOption = None,
+) -> None:
+    """What diffusion is compared with: autoencoder with codes, and a transformer that draws them one after the other.
+
+    Example: mdgen baseline --data data --run runs/baseline
+    """
+    from mdgen.config import load_recipe
+    from mdgen.data.dataset import read_dataset
+    from mdgen.run import Run
+    from mdgen.training.prior import train_prior
+    from mdgen.training.schedule import Budget
+
+    budget, first = Budget.of(max_minutes), Budget.of(max_minutes and max_minutes / 3)
+    recipe, spectrograms = load_recipe(config, overrides or ()), read_dataset(data)
+    if not (run / "logs" / "autoencoder_check.json").exists():
+        _train_vae(spectrograms, run, recipe, device, judge, _progress(), first)
+    train_prior(spectrograms, Run(run), recipe, device=device, progress=_progress(), budget=budget)
+    print(f"baseline in {run}; sample it with: mdgen generate --run {run} --out synthetic")
+
+
+@app.command()
+@_command
 def check(
     run: Annotated[Path | None, typer.Option("--run", help="Run folder to look at.")] = None,
     config: ConfigOption = None,

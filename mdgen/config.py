@@ -248,6 +248,24 @@ class ConditioningConfig(Section):
         return value
 
 
+class PriorConfig(Section):
+    """The baseline's second stage: a transformer that draws the codes of a `vq` autoencoder one after the other."""
+
+    width: int = Field(256, ge=32, description="a multiple of heads")
+    depth: int = Field(6, ge=1)
+    heads: int = Field(4, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    temperature: float = Field(1.0, gt=0, description="below 1: likelier codes, less variety")
+    top_k: int = Field(0, ge=0, description="draw from so many likeliest codes; 0: from all")
+    training: TrainingConfig = TrainingConfig(learning_rate=5e-4)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> PriorConfig:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+        return self
+
+
 class GenerateConfig(Section):
     """Defaults of `mdgen generate`."""
 
@@ -300,6 +318,7 @@ class Recipe(Section):
     diffusion: DiffusionConfig = DiffusionConfig()
     conditioning: ConditioningConfig = ConditioningConfig()
     fine_tuning: FineTuningConfig = FineTuningConfig()
+    prior: PriorConfig = PriorConfig()
     generate: GenerateConfig = GenerateConfig()
     validate_: dict[str, Any] = Field(
         default_factory=dict, alias="validate", description="settings of the judge; checked by validation.settings"

@@ -19,6 +19,7 @@ from mdgen.errors import MdgenError
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress
 from mdgen.run import Run
+from mdgen.token_pipeline import TokenPipeline, load_pipeline, settings_in_effect
 
 #: Above this, guidance usually costs more variety and realism than it gains identity.
 STRONG_GUIDANCE = 8.0
@@ -46,7 +47,8 @@ def generate(
 ) -> SpectrogramSet:
     """`settings.per_user` spectrograms of each of `users` (default: all the run knows), with where they come from."""
     progress = progress or Progress(quiet=True)
-    pipeline = MicroDopplerPipeline.load(run)
+    pipeline = load_pipeline(run)
+    settings = settings_in_effect(pipeline, settings)
     known = list(pipeline.config.users)
     wanted = list(users) if users else known
     unknown = [user for user in wanted if user not in known]
@@ -99,7 +101,7 @@ def _table(jobs: list[tuple[str, int]], run: Path, settings: GenerateConfig, see
 
 
 def _condition_ids(
-    pipeline: MicroDopplerPipeline, jobs: list[tuple[str, int]], settings: GenerateConfig, seed: int
+    pipeline: MicroDopplerPipeline | TokenPipeline, jobs: list[tuple[str, int]], settings: GenerateConfig, seed: int
 ) -> torch.Tensor:
     """int64 [N, 1 + labels]: users, and the labels the settings wish for them."""
     known, labels = list(pipeline.config.users), pipeline.conditioning.labels
@@ -109,7 +111,7 @@ def _condition_ids(
     return torch.from_numpy(np.column_stack([np.array(users), chosen]))
 
 
-def _label_columns(pipeline: MicroDopplerPipeline, ids: torch.Tensor) -> dict[str, list[str]]:
+def _label_columns(pipeline: MicroDopplerPipeline | TokenPipeline, ids: torch.Tensor) -> dict[str, list[str]]:
     """The labels of each sample by name; "" where none was told."""
     values = pipeline.conditioning.labels.values
     return {name: [[*known, ""][i] for i in ids[:, 1 + n].tolist()] for n, (name, known) in enumerate(values.items())}
@@ -118,7 +120,7 @@ def _label_columns(pipeline: MicroDopplerPipeline, ids: torch.Tensor) -> dict[st
 def checkpoint_hash(run: Path) -> str:
     """sha256 over the weights a run samples with."""
     digest = hashlib.sha256()
-    for part in ("autoencoder", "conditioning", "denoiser"):
+    for part in ("autoencoder", "conditioning", "denoiser", "prior"):
         for file in sorted((run / part).glob("*.safetensors")):
             digest.update(file.read_bytes())
     return digest.hexdigest()

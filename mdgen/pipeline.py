@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from diffusers import DiffusionPipeline
@@ -24,6 +24,8 @@ from mdgen.models import denoiser as _denoiser  # noqa: F401  diffusers loads pa
 from mdgen.models.autoencoder import works_on_pixels
 from mdgen.models.conditioning import Between, UserConditioning
 from mdgen.models.latents import denormalise_latents
+
+Pipeline = TypeVar("Pipeline", bound=DiffusionPipeline)
 
 
 class MicroDopplerPipeline(DiffusionPipeline):
@@ -79,14 +81,7 @@ class MicroDopplerPipeline(DiffusionPipeline):
     @classmethod
     def load(cls, run: Path) -> MicroDopplerPipeline:
         """The pipeline of a run folder; raises `MdgenError` where it is incomplete or its label map was changed."""
-        if not (run / "model_index.json").exists():
-            raise MdgenError(f"{run}: holds no trained model; run `mdgen train-vae` and `mdgen train-ldm` first")
-        logging.disable_progress_bar()
-        pipeline = cls.from_pretrained(str(run))
-        users = json.loads((run / "users.json").read_text(encoding="utf-8"))
-        if users != list(pipeline.config.users):
-            raise MdgenError(f"{run}: users.json names other users than the model was trained for; restore it")
-        return pipeline
+        return loaded(cls, run)
 
     def use_sampler(self, name: str) -> None:
         """Sample by another method from now on."""
@@ -186,3 +181,15 @@ class MicroDopplerPipeline(DiffusionPipeline):
             if self.config.objective == "edm":
                 return preconditioned(self.denoiser, sample, timesteps, condition)
             return self.denoiser(sample, timesteps, class_labels=condition).sample.float()
+
+
+def loaded(cls: type[Pipeline], run: Path) -> Pipeline:
+    """The pipeline of this class in a run folder; raises `MdgenError` where it is incomplete or for other users."""
+    if not (run / "model_index.json").exists():
+        raise MdgenError(f"{run}: holds no trained model; run `mdgen train-vae` and `mdgen train-ldm` first")
+    logging.disable_progress_bar()
+    pipeline = cls.from_pretrained(str(run))
+    users = json.loads((run / "users.json").read_text(encoding="utf-8"))
+    if users != list(pipeline.config.users):
+        raise MdgenError(f"{run}: users.json names other users than the model was trained for; restore it")
+    return pipeline

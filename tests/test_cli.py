@@ -79,6 +79,7 @@ def test_help_answers_in_a_second_without_heavy_imports() -> None:
         "validate",
         "quickstart",
         "check",
+        "baseline",
         "doctor",
     ],
 )

@@ -9,6 +9,7 @@ import numpy as np
 from mdgen.check.findings import Finding, failed, passed, warned
 from mdgen.config import AutoencoderConfig, Recipe, TrainingConfig
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
+from mdgen.diffusion.objective import noise_process
 from mdgen.diffusion.samplers import build_sampler
 from mdgen.errors import MdgenError
 from mdgen.generate import STRONG_GUIDANCE
@@ -42,7 +43,7 @@ def check_recipe(recipe: Recipe, data: SpectrogramSet) -> list[Finding]:
 def _sampling(recipe: Recipe) -> Iterator[Finding]:
     objective, generate = recipe.diffusion.objective, recipe.generate
     try:
-        build_sampler(objective, generate.sampler)
+        build_sampler(noise_process(recipe.diffusion), generate.sampler)
         yield passed(f"sampler {generate.sampler} samples {objective} models")
     except MdgenError as error:
         yield failed(str(error), "set generate.sampler")

@@ -127,7 +127,11 @@ def test_a_sound_recipe_passes_and_says_what_it_takes() -> None:
 @pytest.mark.parametrize(
     ("overrides", "level", "said"),
     [
-        (["generate.sampler=ddim"], "fail", "cannot sample a flow model"),
+        (
+            ["generate.sampler=heun", "diffusion.objective=v_prediction"],
+            "fail",
+            "cannot sample a model of v_prediction",
+        ),
         (["diffusion.condition_dropout=0"], "fail", "null user"),
         (["autoencoder.downsample=8", "denoiser.patch=4"], "fail", "do not fit these latents"),
         (["autoencoder.adversarial.weight=1"], "fail", "receptive_field"),
