@@ -248,6 +248,16 @@ class ConditioningConfig(Section):
         return value
 
 
+class JointConfig(Section):
+    """Fine-tuning of autoencoder and denoiser together, after both stages."""
+
+    autoencoder_weight: float = Field(1.0, ge=0, description="of stage 1's losses beside the diffusion loss")
+    image_weight: float = Field(0.5, ge=0, description="of pictures decoded from what the denoiser foretells")
+    encoder_share: float = Field(0.1, ge=0, le=1, description="of the diffusion loss's gradient that the encoder feels")
+    autoencoder_learning_rate: float = Field(3e-5, gt=0)
+    training: TrainingConfig = TrainingConfig(steps=400, batch_size=16, learning_rate=1e-4)
+
+
 class PriorConfig(Section):
     """The baseline's second stage: a transformer that draws the codes of a `vq` autoencoder one after the other."""
 
@@ -318,6 +328,7 @@ class Recipe(Section):
     diffusion: DiffusionConfig = DiffusionConfig()
     conditioning: ConditioningConfig = ConditioningConfig()
     fine_tuning: FineTuningConfig = FineTuningConfig()
+    joint: JointConfig = JointConfig()
     prior: PriorConfig = PriorConfig()
     generate: GenerateConfig = GenerateConfig()
     validate_: dict[str, Any] = Field(

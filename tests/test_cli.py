@@ -80,6 +80,7 @@ def test_help_answers_in_a_second_without_heavy_imports() -> None:
         "quickstart",
         "check",
         "baseline",
+        "train-joint",
         "doctor",
     ],
 )
