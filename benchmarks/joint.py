@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 import diffusers
-import numpy as np
 import torch
 
 from mdgen.data.dataset import SpectrogramSet, read_dataset
@@ -25,7 +24,7 @@ from mdgen.progress import Progress
 from mdgen.run import Run
 from mdgen.training.fine_tuning import fine_tune
 from mdgen.training.joint import train_joint
-from validation.judge import train_judge
+from validation.judge import Judge
 
 
 def main() -> None:
@@ -37,7 +36,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     data = read_dataset(options.data)
-    judge = train_judge(data.role("judge"), seed=options.seed)
+    judging = data.role("judge")
+    judge = Judge(seed=options.seed).fit(judging.images, judging.table["user"].to_numpy())
     held_out = data.role("test")
     runs, minutes = continued(options, data)
     result = {
@@ -71,13 +71,12 @@ def continued(options: argparse.Namespace, data: SpectrogramSet) -> tuple[dict[s
 def measured(run: Path, judge: Judge, held_out: SpectrogramSet, options: argparse.Namespace) -> dict[str, float]:
     settings = Run(run).recipe().generate.model_copy(update={"per_user": options.per_user})
     made = generate(run, settings, seed=options.seed, device="cpu")
-    rows = np.random.default_rng(0).choice(len(held_out), len(made))
-    texture = texture_ratio(held_out.images[rows], made.images)
+    texture = texture_ratio(held_out.images, made.images)
     return {"accuracy": accuracy(judge, made), **{f"texture_{axis}": round(v, 3) for axis, v in texture.items()}}
 
 
 def accuracy(judge: Judge, data: SpectrogramSet) -> float:
-    predicted = judge.predict(data.images)  # type: ignore[attr-defined]
+    predicted = judge.predict(data.images)
     return round(float((predicted == data.table["user"].to_numpy()).mean()), 4)
 
 
