@@ -258,35 +258,42 @@ def generate(
     guidance_scale: Annotated[float | None, typer.Option(help="1 is none; 1.5 to 4 makes identity stronger.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.", min=1, max=1000)] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="euler, heun, dpm++ (flow); ddim, ddpm, dpm++ (v_prediction).")
+        str | None, typer.Option(help="dpm++, unipc, ddim, ddpm, lcm; euler and heun on straight paths (flow).")
     ] = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", help="Of runs with labels, e.g. style=others or activity=running.")
     ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="png16, png8, npy, npz, hdf5, webdataset or imagefolder.")
+    ] = None,
+    overrides: SetOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
+    dry_run: DryRunOption = False,
 ) -> None:
-    """Write a synthetic data set of a trained model. What is not given is the recipe's.
+    """Write a synthetic data set of a trained model. What is not given is the recipe's. The same command goes on.
 
     Example: mdgen generate --run runs/walkers --out synthetic --per-user 50 --guidance-scale 2.0 --steps 25 --seed 0
     """
     from mdgen.config import GenerateConfig, checked
-    from mdgen.data.dataset import require_free
     from mdgen.data.labels import parse_labels
-    from mdgen.generate import generate as sample
     from mdgen.generate import write_synthetic
+    from mdgen.plan_generation import generation_plan_lines
     from mdgen.run import Run
 
-    require_free(out)
-    given = {"per_user": per_user, "guidance_scale": guidance_scale, "steps": steps, "sampler": sampler}
+    given = {
+        **{"per_user": per_user, "guidance_scale": guidance_scale, "steps": steps},
+        **{"sampler": sampler, "format": format_},
+    }
     changed: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     changed |= {"labels": parse_labels(label)} if label else {}
-    settings = checked(GenerateConfig, {**Run(run).recipe().generate.model_dump(), **changed}, "generate")
-    data = sample(
-        run, settings, seed=seed, users=users.split(",") if users else None, device=device, progress=_progress()
-    )
-    write_synthetic(data, out)
-    print(f"{len(data)} synthetic spectrograms of {len(data.users)} users in {out}; see {out / 'contact_sheet.png'}")
+    recipe = Run(run).recipe(overrides or ())
+    settings = checked(GenerateConfig, {**recipe.generate.model_dump(), **changed}, "generate")
+    names = users.split(",") if users else None
+    if dry_run:
+        return print("\n".join(generation_plan_lines(run, settings, out, seed=seed, users=names, device=device)))
+    count = write_synthetic(run, settings, out, seed=seed, users=names, device=device, progress=_progress())
+    print(f"{count} synthetic spectrograms in {out}, as {settings.format}; see {out / 'contact_sheet.png'}")
 
 
 @app.command()
@@ -354,7 +361,6 @@ def quickstart(
     from mdgen.config import load_recipe
     from mdgen.data.dataset import read_dataset, write_dataset
     from mdgen.data.simulator import simulate as simulate_walkers
-    from mdgen.generate import generate as sample
     from mdgen.generate import write_synthetic
     from mdgen.run import Run
     from mdgen.training.denoiser import train_denoiser
@@ -374,9 +380,9 @@ def quickstart(
     if not (run / "model_index.json").exists():
         progress.say("3/5 training the denoiser")
         train_denoiser(real, Run(run), recipe, device=device, progress=progress)
-    if not synthetic.exists():
+    if not (report / "summary.json").exists():
         progress.say("4/5 generating")
-        write_synthetic(sample(run, recipe.generate, seed=seed, device=device, progress=progress), synthetic)
+        write_synthetic(run, recipe.generate, synthetic, seed=seed, device=device, progress=progress)
     if (report / "summary.json").exists():
         return tasks.print_verdict(report)
     progress.say("5/5 judging")

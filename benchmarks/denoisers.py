@@ -27,7 +27,7 @@ from validation.judge import Judge
 
 CANDIDATES = {
     "unet": ["denoiser.kind=unet", "denoiser.width=64", "denoiser.levels=[1, 2, 3]", "denoiser.depth=1"],
-    "transformer": ["denoiser.kind=transformer", "denoiser.width=256", "denoiser.depth=6"],
+    "dit": ["denoiser.kind=dit", "denoiser.width=256", "denoiser.depth=6"],
 }
 PROBE_STEPS = 20
 

@@ -223,7 +223,7 @@ class Watching(Progress):
 
 def memory_mb(count: int, work: Path) -> float:
     """Trains a small denoiser for 200 steps of 250 latents; the median memory of the process after a step in MB."""
-    recipe = load_recipe("quickstart", ["denoiser.kind=transformer", "denoiser.width=32", "denoiser.depth=1"])
+    recipe = load_recipe("quickstart", ["denoiser.kind=dit", "denoiser.width=32", "denoiser.depth=1"])
     network = build_denoiser(recipe.denoiser, 16, (16, 16))
     conditioning = UserConditioning(2, network.condition_dim, 0.1)
     cache = LatentCache(MappedRows(work / "mean.npy"), MappedRows(work / "std.npy"))

@@ -170,16 +170,31 @@ class AutoencoderConfig(Section):
 
 
 class DenoiserConfig(Section):
-    """Stage 2's network: a transformer on latent patches, or diffusers' UNet2DModel."""
+    """Stage 2's network."""
 
-    kind: Literal["transformer", "unet"] = "transformer"
-    patch: int = Field(2, ge=1)
-    width: int = Field(256, ge=32, description="transformer width, or channels of the first U-Net level")
-    depth: int = Field(6, ge=1, description="transformer blocks, or residual blocks a U-Net level")
+    kind: Literal["dit", "unet", "unet-cross", "mlp"] = Field(
+        "dit",
+        description="dit: transformer on latent patches; unet: told the condition with the time; unet-cross: "
+        "attends to its tokens; mlp: for vector latents",
+    )
+    patch: int = Field(2, ge=1, description="dit")
+    width: int = Field(256, ge=32, description="of dit and mlp, or channels of the first U-Net level")
+    depth: int = Field(6, ge=1, description="blocks, or residual blocks a U-Net level")
     heads: int = Field(4, ge=1)
     levels: tuple[int, ...] = Field((1, 2, 2), description="U-Net channel multipliers")
+    attention: tuple[int, ...] = Field(
+        (), description="U-Net: heights of the latent grid at which it attends, e.g. [16, 8]; the coarsest if empty"
+    )
     dropout: float = Field(0.0, ge=0, lt=1)
     training: TrainingConfig = TrainingConfig(learning_rate=5e-4, batch_size=64)
+
+    @model_validator(mode="after")
+    def _what_combines(self) -> DenoiserConfig:
+        if self.attention and not self.kind.startswith("unet"):
+            raise ValueError(f"attention at chosen resolutions is for U-Nets; {self.kind} leaves it out")
+        if self.kind == "dit" and self.width % (4 * self.heads):
+            raise ValueError(f"dit needs a width that 4 x heads = {4 * self.heads} divides")
+        return self
 
 
 class DiffusionConfig(Section):
@@ -294,6 +309,9 @@ class GenerateConfig(Section):
         description="of a run with labels, e.g. {style: others, activity: running}: own (recorded with the user), "
         "others, random, none or a value; style is random unless said, the rest own",
     )
+    format: Literal["png16", "png8", "npy", "npz", "hdf5", "webdataset", "imagefolder"] = "png16"
+    manifest: Literal["csv", "parquet"] = "csv"
+    shard_size: int = Field(250, ge=1, description="samples written at a time; a killed process loses at most these")
 
 
 class FineTuningConfig(Section):
@@ -408,7 +426,8 @@ def _explain(error: ValidationError, section: type[BaseModel]) -> str:
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(where, _known_keys(section), n=1, cutoff=0.5)
         return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-    return f"{where}: {problem['msg'].lower()} (found {problem['input']!r})"
+    message = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else problem["msg"].lower()
+    return f"{where}: {message}" + ("" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})")
 
 
 def _known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:

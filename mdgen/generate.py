@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from accelerate import PartialState
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from mdgen import __version__
 from mdgen.config import GenerateConfig
-from mdgen.data.dataset import SpectrogramSet, make_table, write_dataset
-from mdgen.data.labels import chosen_ids
+from mdgen.data.dataset import SpectrogramSet, make_table
+from mdgen.data.labels import CAPTION, WISHES, chosen_ids
+from mdgen.data.shards import ShardedDataset
 from mdgen.device import resolve_device
-from mdgen.errors import MdgenError
+from mdgen.errors import MachineError, MdgenError
 from mdgen.pipeline import MicroDopplerPipeline
-from mdgen.progress import Progress
-from mdgen.run import Run
+from mdgen.progress import Progress, warn
+from mdgen.run import Run, on_main_process
 from mdgen.token_pipeline import TokenPipeline, load_pipeline, settings_in_effect
 
 #: Above this, guidance usually costs more variety and realism than it gains identity.
 STRONG_GUIDANCE = 8.0
+#: Settings that decide where and how samples are written, not what they are.
+_NOT_THE_SAMPLE = {"per_user", "batch_size", "shard_size", "format", "manifest", "precision"}
+#: Processes wait this long for the slowest one.
+_PATIENCE = timedelta(days=30)
 
 
 def sample_generator(seed: int, user: str, index: int) -> torch.Generator:
@@ -36,6 +46,129 @@ def label_draw(seed: int, user: str, index: int) -> np.random.Generator:
     return np.random.default_rng(sample_generator(seed, f"labels of {user}", index).initial_seed())
 
 
+@dataclass
+class Maker:
+    """Makes any of the samples 0, 1, ... of a data set; number n is of user n % len(users), index n // len(users).
+
+    So the numbers of the first samples stay as they are when more of each user are asked for.
+    """
+
+    pipeline: MicroDopplerPipeline | TokenPipeline
+    run: Run
+    settings: GenerateConfig
+    seed: int
+    users: list[str]
+    batch_size: int
+    weights: str
+
+    @classmethod
+    def of(
+        cls, run: Path, settings: GenerateConfig, seed: int, users: Sequence[str] | None, device: torch.device | str
+    ) -> Maker:
+        """Load a run to sample as `settings` say; raises `MdgenError` for what it was not trained for."""
+        pipeline = load_pipeline(run)
+        settings = settings_in_effect(pipeline, settings)
+        known = list(pipeline.config.users)
+        wanted = list(dict.fromkeys(users)) if users else known
+        unknown = [user for user in wanted if user not in known]
+        if unknown:
+            raise MdgenError(f"{run}: was not trained on {unknown[:5]}; it knows {', '.join(known[:12])}")
+        pipeline.require_guidance(settings.guidance_scale, settings.steps)
+        pipeline.use_sampler(settings.sampler)
+        pipeline.precision = settings.precision
+        if settings.labels.get(CAPTION, "own") not in WISHES:
+            pipeline.register_modules(conditioning=pipeline.conditioning.reading(settings.labels[CAPTION]))
+        pipeline.to(device)
+        maker = cls(pipeline, Run(run), settings, seed, wanted, settings.batch_size, checkpoint_hash(run))
+        maker.ids(range(1))  # labels that are not there are told before anything is made
+        return maker
+
+    def __len__(self) -> int:
+        return len(self.users) * self.settings.per_user
+
+    def images(self, rows: range, advance: Callable[[int], None] = lambda count: None) -> np.ndarray:
+        """float32 [N, C, H, W] of the samples with these numbers; in smaller batches where memory runs out."""
+        made: list[np.ndarray] = []
+        start = rows.start
+        while start < rows.stop:
+            batch = range(start, min(start + self.batch_size, rows.stop))
+            try:
+                made.append(self._sample(batch))
+            except RuntimeError as error:
+                self._halve_or_raise(error)
+                continue
+            start = batch.stop
+            advance(len(batch))
+        return np.concatenate(made)
+
+    def table(self, rows: range) -> pd.DataFrame:
+        """What is known of these samples: whose they are, that they are synthetic, and all that made them."""
+        table = make_table(
+            user=[self._user(n) for n in rows], session="synthetic", recording=[str(self._index(n)) for n in rows]
+        )
+        names = self.pipeline.conditioning.labels.values
+        told = {
+            name: [[*names[name], ""][i] for i in ids] for name, ids in zip(names, self.ids(rows).T[1:], strict=True)
+        }
+        index = [self._index(n) for n in rows]
+        return table.assign(synthetic="yes", index=index, **told, **self._origin(), **self.run.axes())
+
+    def ids(self, rows: range) -> np.ndarray:
+        """int64 [N, 1 + labels]: users of these samples, and the labels that the settings wish for them."""
+        known = {user: i for i, user in enumerate(self.pipeline.config.users)}
+        users = [known[self._user(n)] for n in rows]
+        draws = [label_draw(self.seed, self._user(n), self._index(n)) for n in rows]
+        labels = chosen_ids(self.pipeline.conditioning.labels, self.settings.labels, users, draws)
+        return np.column_stack([np.array(users), labels])
+
+    def request(self) -> dict[str, Any]:
+        """Everything that decides the data set, as JSON."""
+        settings = self.settings.model_dump(mode="json")
+        kept = {key: settings[key] for key in settings if key not in _NOT_THE_SAMPLE or key in ("per_user", "format")}
+        return {"seed": self.seed, "users": self.users, "checkpoint_sha256": self.weights, **kept}
+
+    def _sample(self, rows: range) -> np.ndarray:
+        settings = self.settings
+        sampled = self.pipeline(
+            torch.from_numpy(self.ids(rows)),
+            [sample_generator(self.seed, self._user(n), self._index(n)) for n in rows],
+            guidance_scale=settings.guidance_scale,
+            num_inference_steps=settings.steps,
+            guidance_interval=settings.guidance_interval,
+            guidance_rescale=settings.guidance_rescale,
+        )
+        return sampled.cpu().numpy()
+
+    def _halve_or_raise(self, error: RuntimeError) -> None:
+        if not should_reduce_batch_size(error):
+            raise error
+        if self.batch_size == 1:
+            raise MachineError("out of memory at one sample a time; use another device") from error
+        clear_device_cache(garbage_collection=True)
+        self.batch_size //= 2
+        warn(f"out of memory; going on with {self.batch_size} samples at a time, which changes none of them")
+
+    def _origin(self) -> dict[str, Any]:
+        low, high = self.settings.guidance_interval
+        return {
+            "seed": self.seed,
+            "model": self.run.path.name,
+            "sampler": self.settings.sampler,
+            "steps": self.settings.steps,
+            "guidance_scale": self.settings.guidance_scale,
+            "guidance_interval": f"{low:g}..{high:g}",
+            "guidance_rescale": self.settings.guidance_rescale,
+            "checkpoint_sha256": self.weights,
+            "mdgen_version": __version__,
+        }
+
+    def _user(self, number: int) -> str:
+        return self.users[number % len(self.users)]
+
+    def _index(self, number: int) -> int:
+        return number // len(self.users)
+
+
 def generate(
     run: Path,
     settings: GenerateConfig,
@@ -45,76 +178,61 @@ def generate(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> SpectrogramSet:
-    """`settings.per_user` spectrograms of each of `users` (default: all the run knows), with where they come from."""
-    progress = progress or Progress(quiet=True)
-    pipeline = load_pipeline(run)
-    settings = settings_in_effect(pipeline, settings)
-    known = list(pipeline.config.users)
-    wanted = list(users) if users else known
-    unknown = [user for user in wanted if user not in known]
-    if unknown:
-        raise MdgenError(f"{run}: was not trained on {unknown[:5]}; it knows {', '.join(known[:12])}")
-    pipeline.conditioning.require_guidance(settings.guidance_scale)
-    pipeline.use_sampler(settings.sampler)
-    pipeline.precision = settings.precision
-    pipeline.to(resolve_device(device))
-    jobs = [(user, index) for user in wanted for index in range(settings.per_user)]
-    ids = _condition_ids(pipeline, jobs, settings, seed)
-    images = []
-    with progress.task("generate", len(jobs)) as advance:
-        for start in range(0, len(jobs), settings.batch_size):
-            batch = jobs[start : start + settings.batch_size]
-            sampled = pipeline(
-                ids[start : start + settings.batch_size],
-                [sample_generator(seed, user, index) for user, index in batch],
-                guidance_scale=settings.guidance_scale,
-                num_inference_steps=settings.steps,
-                guidance_interval=settings.guidance_interval,
-            )
-            images.append(sampled.cpu().numpy())
-            advance(len(batch))
-    table = _table(jobs, run, settings, seed).assign(**_label_columns(pipeline, ids))
-    return SpectrogramSet(np.concatenate(images), table, f"synthetic of {run.name}")
+    """`settings.per_user` spectrograms of each of `users` (default: all the run knows), in memory."""
+    maker = Maker.of(run, settings, seed, users, resolve_device(device))
+    with (progress or Progress(quiet=True)).task("generate", len(maker)) as advance:
+        images = maker.images(range(len(maker)), advance)
+    return SpectrogramSet(images, maker.table(range(len(maker))), f"synthetic of {run.name}")
 
 
-def write_synthetic(data: SpectrogramSet, out: Path) -> None:
-    """The data set in the contract, with a contact sheet."""
+def write_synthetic(
+    run: Path,
+    settings: GenerateConfig,
+    out: Path,
+    *,
+    seed: int = 0,
+    users: Sequence[str] | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> int:
+    """The same as a data set in the folder `out`, shard by shard, by all processes launched; returns its length.
+
+    Only what is missing is made: after an end of any kind the same command goes on, and one for more of each user
+    leaves those that are there untouched.
+    """
+    state = PartialState(cpu=resolve_device(device) == "cpu", timeout=_PATIENCE)
+    maker = Maker.of(run, settings, seed, users, state.device)
+    store = ShardedDataset(out, settings.format, settings.manifest)
+    if state.is_main_process:
+        store.open(maker.request(), grows="per_user")
+        with store.locked():
+            _write_missing(maker, store, state, progress or Progress(quiet=True))
+            store.finish()
+            _contact_sheet(maker, store)
+    else:
+        _write_missing(maker, store, state, Progress(quiet=True))
+    state.wait_for_everyone()
+    return len(maker)
+
+
+def _write_missing(maker: Maker, store: ShardedDataset, state: PartialState, progress: Progress) -> None:
+    """This process's share of the missing shards; returns when every process has written its own."""
+    missing = on_main_process(lambda: store.missing(len(maker), maker.settings.shard_size))
+    mine = missing[state.process_index :: state.num_processes]
+    total = sum(map(len, mine))
+    name = "generate" if state.num_processes == 1 else f"generate (1 of {state.num_processes})"
+    with progress.task(name, total) as advance:
+        for rows in mine:
+            store.write(rows, maker.images(rows, advance), maker.table(rows))
+    state.wait_for_everyone()
+
+
+def _contact_sheet(maker: Maker, store: ShardedDataset) -> None:
+    """The first samples of every user; not beside pictures that are all taken for samples."""
     from mdgen.figures import contact_sheet
 
-    write_dataset(data, out)
-    contact_sheet(data, out / "contact_sheet.png")
-
-
-def _table(jobs: list[tuple[str, int]], run: Path, settings: GenerateConfig, seed: int) -> pd.DataFrame:
-    table = make_table(user=[user for user, _ in jobs], session="synthetic", recording=[str(i) for _, i in jobs])
-    table = table.assign(
-        synthetic="yes",
-        seed=seed,
-        index=[index for _, index in jobs],
-        guidance_scale=settings.guidance_scale,
-        steps=settings.steps,
-        sampler=settings.sampler,
-        checkpoint_sha256=checkpoint_hash(run),
-        mdgen_version=__version__,
-    )
-    return table.assign(**Run(run).axes())
-
-
-def _condition_ids(
-    pipeline: MicroDopplerPipeline | TokenPipeline, jobs: list[tuple[str, int]], settings: GenerateConfig, seed: int
-) -> torch.Tensor:
-    """int64 [N, 1 + labels]: users, and the labels the settings wish for them."""
-    known, labels = list(pipeline.config.users), pipeline.conditioning.labels
-    users = [known.index(user) for user, _ in jobs]
-    draws = [label_draw(seed, user, index) for user, index in jobs]
-    chosen = chosen_ids(labels.values, labels.recorded, settings.labels, users, draws)
-    return torch.from_numpy(np.column_stack([np.array(users), chosen]))
-
-
-def _label_columns(pipeline: MicroDopplerPipeline | TokenPipeline, ids: torch.Tensor) -> dict[str, list[str]]:
-    """The labels of each sample by name; "" where none was told."""
-    values = pipeline.conditioning.labels.values
-    return {name: [[*known, ""][i] for i in ids[:, 1 + n].tolist()] for n, (name, known) in enumerate(values.items())}
+    if not store.hugging_face:
+        contact_sheet(store.head(8 * len(maker.users)), store.root / "contact_sheet.png")
 
 
 def checkpoint_hash(run: Path) -> str:

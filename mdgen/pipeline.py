@@ -18,7 +18,7 @@ from mdgen.config import DiffusionConfig, Recipe
 from mdgen.device import autocast
 from mdgen.diffusion.guidance import guided_prediction
 from mdgen.diffusion.objective import TIMESTEPS, noise_process, preconditioned
-from mdgen.diffusion.samplers import build_sampler, noise_level, set_steps, start_at, step
+from mdgen.diffusion.samplers import build_sampler, evaluations, noise_level, set_steps, start_at, step
 from mdgen.errors import MdgenError
 from mdgen.models import denoiser as _denoiser  # noqa: F401  diffusers loads parts only from modules imported already
 from mdgen.models.autoencoder import works_on_pixels
@@ -87,6 +87,10 @@ class MicroDopplerPipeline(DiffusionPipeline):
         """Sample by another method from now on."""
         clip = works_on_pixels(self.autoencoder)
         self.register_modules(scheduler=build_sampler(self.config.process, name, clip=clip))
+
+    def evaluations(self, num_inference_steps: int) -> int:
+        """Of the denoiser, that so many steps take."""
+        return evaluations(self.scheduler, num_inference_steps)
 
     @torch.no_grad()
     def __call__(

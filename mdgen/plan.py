@@ -72,7 +72,7 @@ def make_plan(recipe: Recipe, data: SpectrogramSet) -> Plan:
     channels, height, width = first.latent_shape
     denoiser = build_denoiser(recipe.denoiser, channels, (height, width))
     labels = LabelMap.of(train.table, train.users, recipe.conditioning.names())
-    conditioning = build_conditioning(recipe, len(train.users), labels, denoiser.condition_dim)
+    conditioning = build_conditioning(recipe, len(train.users), labels, denoiser)
     second = DenoiserTask(
         denoiser,
         conditioning,

@@ -42,6 +42,10 @@ class TokenPipeline(DiffusionPipeline):
         """Raise `MdgenError` for guidance that this model was not trained for."""
         self.conditioning.require_guidance(guidance_scale)
 
+    def evaluations(self, num_inference_steps: int) -> int:
+        """Of the prior: one a code, whatever the steps."""
+        return self.prior.tokens
+
     @torch.no_grad()
     def __call__(
         self,

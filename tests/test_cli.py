@@ -133,12 +133,12 @@ def test_bad_input_gives_one_line_and_exit_code_2_and_leaves_nothing(tmp_path, d
 
 
 def test_a_full_disk_is_exit_code_4_and_leaves_nothing(tmp_path, monkeypatch) -> None:
-    import mdgen.data.dataset
+    import mdgen.data.formats
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(mdgen.data.dataset, "write_png16", full)
+    monkeypatch.setattr(mdgen.data.formats, "write_png16", full)
     result = runner.invoke(
         app,
         ["simulate", "--out", str(tmp_path / "d"), "--users", "2", "--sessions", "4", "--windows", "1", "--size", "16"],

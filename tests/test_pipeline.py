@@ -90,10 +90,11 @@ def test_a_sample_depends_on_seed_user_and_index_and_not_on_its_batch(trained) -
 def test_a_synthetic_data_set_reads_back_with_its_provenance(trained, tmp_path) -> None:
     _, run, recipe = trained
     made = generate(run.path, recipe.generate, seed=3)
-    write_synthetic(made, tmp_path / "synthetic")
+    assert write_synthetic(run.path, recipe.generate, tmp_path / "synthetic", seed=3) == 9
     again = read_dataset(tmp_path / "synthetic")
     np.testing.assert_allclose(again.images, made.images, atol=2e-5)
     assert again.users == ["ID_1", "ID_2", "ID_3"]
+    assert set(again.table["synthetic"]) == {"yes"}
     assert set(again.table["seed"]) == {"3"}
     assert len(set(again.table["checkpoint_sha256"])) == 1
     assert (tmp_path / "synthetic" / "contact_sheet.png").exists()

@@ -1,8 +1,9 @@
 """The data contract: spectrograms in memory and on disk, with the table that says whose they are.
 
 In memory: float32 [N, C, H, W] in [-1, 1], linear in dB (-1 = floor, +1 = peak); row 0 is the highest positive
-(approaching) velocity, columns are time. On disk: a folder with `manifest.csv` (or `.parquet`) and one 16-bit PNG,
-8-bit PNG or `.npy` per spectrogram; or one `.npz`; or, without any table, a bare folder per user.
+(approaching) velocity, columns are time. On disk: a folder with a table (`MANIFESTS`) and one 16-bit PNG, 8-bit PNG or
+`.npy` per spectrogram, or shards of many (`.npz`, `.h5`, `.tar`); or one such file; or, without any table, a bare
+folder per user.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import numpy as np
 import pandas as pd
 from natsort import natsorted
 
-from mdgen.data.images import PICTURE_SUFFIXES, read_picture, write_png16
+from mdgen.data.formats import CONTAINERS, read_container, write_picture16
+from mdgen.data.images import PICTURE_SUFFIXES, read_picture
 from mdgen.errors import MachineError, MdgenError
 
 #: Columns every manifest has. Empty text means unknown.
@@ -31,6 +33,10 @@ AXIS_COLUMNS = ("velocity_min_mps", "velocity_max_mps", "duration_s", "db_min", 
 #: First column (in pixels) of a window inside its recording, where windows were cut from one; allows cutting anew.
 START_COLUMN = "start_column"
 NUMBER_COLUMNS = (*AXIS_COLUMNS, START_COLUMN)
+#: Tables of a data set folder; the last one is Hugging Face's, where `file` is called `file_name`.
+MANIFESTS = ("manifest.csv", "manifest.parquet", "metadata.csv")
+#: What a folder holds that is written shard by shard.
+UNFINISHED = "index.json"
 ROLES = ("train", "judge", "val", "test")
 
 
@@ -110,14 +116,16 @@ def read_dataset(path: str | Path) -> SpectrogramSet:
     """Read a data set in any form of the contract; raises `MdgenError` naming file, problem and mend."""
     path = Path(path)
     if not path.exists():
-        raise MdgenError(f"{path}: no such data set; give a folder with manifest.csv, a folder per user, or an .npz")
+        raise MdgenError(f"{path}: no such data set; give a folder with manifest.csv, a folder per user, or a file")
     if path.is_file():
-        if path.suffix != ".npz":
-            raise MdgenError(f"{path}: not a data set; give a folder, or an .npz file")
-        return _read_npz(path)
-    for name in ("manifest.csv", "manifest.parquet"):
+        if path.suffix not in CONTAINERS:
+            raise MdgenError(f"{path}: not a data set; give a folder, or a file {', '.join(CONTAINERS)}")
+        return _read_container(path)
+    for name in MANIFESTS:
         if (path / name).exists():
             return _read_manifest(path, path / name)
+    if (path / UNFINISHED).exists():
+        raise MdgenError(f"{path}: is not finished; give the command that writes it again, and it goes on")
     return _read_bare_folder(path)
 
 
@@ -128,16 +136,12 @@ def write_dataset(data: SpectrogramSet, out: str | Path) -> Path:
     """
     out = Path(out)
     with atomic_folder(out) as folder:
-        files = []
         (folder / "images").mkdir()
         width = max(5, len(str(len(data))))
-        for i, image in enumerate(data.images):
-            file = f"images/{i:0{width}d}" + (".png" if image.shape[0] == 1 else ".npy")
-            if image.shape[0] == 1:
-                write_png16(folder / file, image[0])
-            else:
-                np.save(folder / file, image.astype(np.float32))
-            files.append(file)
+        files = [
+            f"images/{write_picture16(folder / 'images' / f'{i:0{width}d}', image)}"
+            for i, image in enumerate(data.images)
+        ]
         data.table.assign(file=files).to_csv(folder / "manifest.csv", index=False)
     return out
 
@@ -177,30 +181,35 @@ def _read_manifest(root: Path, manifest: Path) -> SpectrogramSet:
             table = pd.read_parquet(manifest).astype(str)
     except (ValueError, OSError) as error:
         raise MdgenError(f"{manifest}: cannot be read as a table ({error}); write it anew") from error
-    table = _checked_table(table, manifest)
+    return read_rows(root, table, manifest)
+
+
+def read_rows(root: Path, table: pd.DataFrame, manifest: Path) -> SpectrogramSet:
+    """The spectrograms below `root` that a table of text names; `manifest` is where it came from, for messages."""
+    table = _checked_table(table.rename(columns={"file_name": "file"}), manifest)
     inside = root.resolve()
-    images = []
+    images: list[np.ndarray] = []
+    container, content = "", np.zeros(0)
     for file in table["file"]:
-        target = (root / file).resolve()
+        name, _, row = file.partition("#")
+        target = (root / name).resolve()
         if not target.is_relative_to(inside):
             raise MdgenError(f"{manifest}: the file {file!r} lies outside the data set; use paths below {root}")
-        images.append(_read_image(target))
+        if target.suffix not in CONTAINERS:
+            images.append(_read_image(target))
+            continue
+        if name != container:
+            container, content = name, _read_container(target).images
+        if not row.isdigit() or int(row) >= len(content):
+            raise MdgenError(f"{manifest}: {file!r} names no row of a file of {len(content)}; write it as {name}#0")
+        images.append(content[int(row)])
     return SpectrogramSet(_stack(images, [root / f for f in table["file"]]), table, str(root))
 
 
-def _read_npz(path: Path) -> SpectrogramSet:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            content = {key: arrays[key] for key in arrays.files}
-    except (ValueError, OSError) as error:
-        raise MdgenError(f"{path}: cannot be read as arrays of numbers and text ({error}); write it anew") from error
-    images = content.pop("images", None)
-    if images is None or images.ndim not in (3, 4) or not np.issubdtype(images.dtype, np.floating):
-        raise MdgenError(f"{path}: needs an array `images` of floats, [N, H, W] or [N, C, H, W]")
-    images = images[:, None] if images.ndim == 3 else images
-    if any(np.shape(values) != (len(images),) for values in content.values()):
-        raise MdgenError(f"{path}: every array beside `images` must be one column of {len(images)} values")
-    table = pd.DataFrame({key: values.astype(str) for key, values in content.items()})
+def _read_container(path: Path) -> SpectrogramSet:
+    if not path.exists():
+        raise MdgenError(f"{path}: is missing; restore it or take its rows out of the manifest")
+    images, table = read_container(path)
     table = _checked_table(table.assign(file=[f"{path.name}#{i}" for i in range(len(images))]), path)
     _check_values(images, path)
     return SpectrogramSet(images.astype(np.float32), table, str(path))

@@ -15,7 +15,9 @@ from natsort import natsorted
 
 from mdgen.errors import MdgenError
 
-STYLE = "style"
+STYLE, CAPTION = "style", "caption"
+#: What may be wished of a label beside one of its values.
+WISHES = ("own", "others", "random", "none")
 
 
 @dataclass(frozen=True)
@@ -93,17 +95,14 @@ def label_column(table: pd.DataFrame, name: str) -> pd.Series:
 
 
 def chosen_ids(
-    known: Mapping[str, Sequence[str]],
-    recorded: Mapping[str, Sequence[Sequence[int]]],
-    wishes: Mapping[str, str],
-    users: Sequence[int],
-    draws: Sequence[np.random.Generator],
+    labels: LabelMap, wishes: Mapping[str, str], users: Sequence[int], draws: Sequence[np.random.Generator]
 ) -> np.ndarray:
     """int64 [N, labels]: values for samples of these user ids, by what is wished of each label.
 
     A wish is `own` (one recorded with that user), `others` (one not recorded with them), `random` (any), `none`, or a
     value's name. Default: `random` for style, `own` for the rest. draws: one generator a sample, for the choice.
     """
+    known = labels.values
     unknown = sorted(set(wishes) - set(known))
     if unknown:
         raise MdgenError(f"label {unknown[0]!r}: this run was not trained with it; it has {', '.join(known) or 'none'}")
@@ -111,7 +110,7 @@ def chosen_ids(
     for column, (name, values) in enumerate(known.items()):
         wish = wishes.get(name, "random" if name == STYLE else "own")
         for row, (user, draw) in enumerate(zip(users, draws, strict=True)):
-            choice = _candidates(name, wish, values, set(recorded[name][user]))
+            choice = _candidates(name, wish, values, set(labels.recorded[name][user]))
             ids[row, column] = choice[draw.integers(len(choice))]
     return ids
 

@@ -14,8 +14,9 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from mdgen.data.labels import STYLE, LabelMap
+from mdgen.data.labels import CAPTION, STYLE, LabelMap
 from mdgen.errors import MdgenError
+from mdgen.models.captions import CaptionEncoder
 
 #: Deviation of embeddings before training. Much smaller ones leave the user unheard for most of a short run.
 EMBEDDING_STD = 0.5
@@ -28,7 +29,8 @@ class UserConditioning(ModelMixin, ConfigMixin):
     without it the null rows were never trained, and guidance by them would be noise.
     labels: values of each further label; the id after the last is its null. label_dropout: share of samples of which
     that label alone was not told. recorded: see `LabelMap`. style_width: numbers a recording's style is squeezed into,
-    so that it says how a recording differs and leaves who it is to the user. tokens: [N, 1 + labels, dim] instead.
+    so that it says how a recording differs and leaves who it is to the user. words, caption_length: what the encoder of
+    label `caption` can read. tokens: [N, T, dim] instead, one token a label and one a word.
     """
 
     @register_to_config
@@ -41,15 +43,20 @@ class UserConditioning(ModelMixin, ConfigMixin):
         label_dropout: dict[str, float] | None = None,
         recorded: dict[str, list[list[int]]] | None = None,
         style_width: int = 8,
+        words: list[str] | None = None,
+        caption_length: int = 0,
         tokens: bool = False,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(num_users + 1, dim)
-        counts = {name: len(values) + 1 for name, values in sorted((labels or {}).items())}
-        self.label_embeddings = nn.ModuleList(
-            _narrow(count, min(style_width, dim), dim) if name == STYLE else nn.Embedding(count, dim)
-            for name, count in counts.items()
-        )
+        self.label_embeddings = nn.ModuleList()
+        for name, values in sorted((labels or {}).items()):
+            if name == CAPTION:
+                self.label_embeddings.append(CaptionEncoder(values, words or [], caption_length, dim))
+            elif name == STYLE:
+                self.label_embeddings.append(_narrow(len(values) + 1, min(style_width, dim), dim))
+            else:
+                self.label_embeddings.append(nn.Embedding(len(values) + 1, dim))
         for module in self.modules():
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=EMBEDDING_STD)
@@ -73,7 +80,9 @@ class UserConditioning(ModelMixin, ConfigMixin):
         ids = self.complete(ids)
         parts = [self.embedding(ids[:, 0])]
         parts += [embed(ids[:, 1 + i]) for i, embed in enumerate(self.label_embeddings)]
-        return torch.stack(parts, dim=1) if self.config.tokens else torch.stack(parts).sum(0)
+        if self.config.tokens:
+            return torch.cat([part if part.ndim == 3 else part[:, None] for part in parts], dim=1)
+        return torch.stack([part.mean(1) if part.ndim == 3 else part for part in parts]).sum(0)
 
     def complete(self, ids: Tensor) -> Tensor:
         """int64 [N, 1 + labels] of ids [N] or [N, 1 + labels]; labels not given are null."""
@@ -109,11 +118,20 @@ class UserConditioning(ModelMixin, ConfigMixin):
                 "use --guidance-scale 1, or train with diffusion.condition_dropout=0.1"
             )
 
+    def reading(self, caption: str) -> UserConditioning:
+        """Itself, or a copy that knows this caption beside those it was trained on."""
+        known = self.labels
+        if CAPTION not in known.values or caption in known.values[CAPTION]:
+            return self
+        values = {**known.values, CAPTION: [*known.values[CAPTION], caption]}
+        return self.extended(self.config.num_users, LabelMap(values, known.recorded))
+
     @torch.no_grad()
     def extended(self, num_users: int, labels: LabelMap) -> UserConditioning:
         """A copy for more users and label values. Known ones keep their rows; new ones start as the mean of those."""
-        config = {**self.config, "num_users": num_users, "labels": labels.values, "recorded": labels.recorded}
-        bigger = type(self).from_config(config)
+        config = {key: value for key, value in self.config.items() if not key.startswith("_")}
+        new = {"num_users": num_users, "labels": labels.values, "recorded": labels.recorded}
+        bigger = type(self)(**{**config, **new})
         bigger.load_state_dict(
             {
                 name: _extended_rows(weight, bigger.state_dict()[name].shape)

@@ -19,13 +19,14 @@ from torch import Tensor, nn
 
 from mdgen.config import DiffusionConfig, Recipe
 from mdgen.data.dataset import SpectrogramSet
-from mdgen.data.labels import LabelMap
+from mdgen.data.labels import CAPTION, LabelMap
 from mdgen.data.windows import WindowCutter
 from mdgen.device import resolve_device
 from mdgen.diffusion.objective import Objective
 from mdgen.errors import MdgenError
+from mdgen.models.captions import vocabulary, words_of
 from mdgen.models.conditioning import UserConditioning
-from mdgen.models.denoiser import build_denoiser
+from mdgen.models.denoiser import Denoiser, build_denoiser
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress
 from mdgen.run import Run, row_names, training_data, write_model_card
@@ -144,7 +145,7 @@ def _build(
     channels, height, width = corpus.cache.latent_shape
     torch.manual_seed(recipe.seed)
     denoiser = build_denoiser(recipe.denoiser, channels, (height, width))
-    conditioning = build_conditioning(recipe, len(train_data.users), labels, denoiser.condition_dim)
+    conditioning = build_conditioning(recipe, len(train_data.users), labels, denoiser)
     pipeline = partial(
         MicroDopplerPipeline.assemble, corpus.autoencoder, denoiser, conditioning, recipe, train_data.users
     )
@@ -192,16 +193,20 @@ class Corpus:
         return cls(autoencoder, windows, cache, {"data": fingerprint, "autoencoder": weights})
 
 
-def build_conditioning(recipe: Recipe, num_users: int, labels: LabelMap, dim: int) -> UserConditioning:
-    """The untrained conditioning of a recipe."""
+def build_conditioning(recipe: Recipe, num_users: int, labels: LabelMap, denoiser: Denoiser) -> UserConditioning:
+    """The untrained conditioning of a recipe, as its denoiser takes it."""
+    captions = labels.values.get(CAPTION, [])
     return UserConditioning(
         num_users,
-        dim,
+        denoiser.condition_dim,
         recipe.diffusion.condition_dropout,
         labels.values,
         recipe.conditioning.dropout(),
         labels.recorded,
         recipe.conditioning.style_width,
+        vocabulary(captions),
+        max((len(words_of(caption)) for caption in captions), default=0),
+        tokens=denoiser.takes_tokens,
     )
 
 

@@ -133,7 +133,7 @@ def test_a_sound_recipe_passes_and_says_what_it_takes() -> None:
             "cannot sample a model of v_prediction",
         ),
         (["diffusion.condition_dropout=0"], "fail", "null user"),
-        (["autoencoder.downsample=8", "denoiser.patch=4"], "fail", "do not fit these latents"),
+        (["autoencoder.downsample=8", "denoiser.patch=4"], "fail", "does not divide latents"),
         (["autoencoder.adversarial.weight=1"], "fail", "receptive_field"),
         (["autoencoder.kind=vq", "autoencoder.codebook.size=9000"], "warn", "9000 codes for"),
         (["autoencoder.latent_channels=32"], "warn", "for 0.5 pixels"),

@@ -51,6 +51,8 @@ def test_normalised_latents_come_back() -> None:
     [
         DenoiserConfig(width=32, depth=2, heads=2),
         DenoiserConfig(kind="unet", width=32, depth=1, heads=2, levels=(1, 2)),
+        DenoiserConfig(kind="unet", width=32, depth=1, heads=2, levels=(1, 2), attention=(8, 4)),
+        DenoiserConfig(kind="mlp", width=32, depth=2),
     ],
 )
 def test_a_denoiser_starts_at_zero_and_then_listens_to_its_condition(config: DenoiserConfig) -> None:
