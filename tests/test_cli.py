@@ -180,7 +180,7 @@ def test_the_baseline_goes_from_data_to_samples_and_is_checked(tmp_path, dataset
     code, output = run("check", "--run", model)
     assert "16 codes, 16 of them a picture" in output
     assert code == ("fail" in output)
-    code, output = run("check", "--config", "quickstart", "--data", dataset, "--set", "denoiser.kind=transformer")
+    code, output = run("check", "--config", "quickstart", "--data", dataset, "--set", "denoiser.kind=dit")
     assert code == 0, output
     assert output.count("M parameters") == 2
 
