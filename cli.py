@@ -428,6 +428,7 @@ def baseline(
     device: DeviceOption = "auto",
     judge: Annotated[bool, typer.Option(help="Ask a judge how much identity reconstructions keep.")] = True,
     max_minutes: MinutesOption = None,
+    dry_run: DryRunOption = False,
 ) -> None:
     """What diffusion is compared with: autoencoder with codes, and a transformer that draws them one after the other.
 
@@ -441,6 +442,8 @@ def baseline(
 
     budget, first = Budget.of(max_minutes), Budget.of(max_minutes and max_minutes / 3)
     recipe, spectrograms = load_recipe(config, overrides or ()), read_dataset(data)
+    if dry_run:
+        return _print_plan(recipe, spectrograms)
     if not (run / "logs" / "autoencoder_check.json").exists():
         _train_vae(spectrograms, run, recipe, device, judge, _progress(), first)
     train_prior(spectrograms, Run(run), recipe, device=device, progress=_progress(), budget=budget)
