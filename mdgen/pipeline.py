@@ -28,7 +28,7 @@ from mdgen.models.conditioning import UserConditioning
 class MicroDopplerPipeline(DiffusionPipeline):
     """Autoencoder, denoiser, conditioning and scheduler; `users` names the user ids, in order.
 
-    distilled_steps: the steps that a distilled denoiser was made for; `None` for one that takes any number.
+    distilled: the sampler and steps that a distilled denoiser was made for; `None` for one that takes any.
 
     `MicroDopplerPipeline.from_pretrained(run)` gives back what was trained, and samples as it did before it was saved.
     """
@@ -36,16 +36,14 @@ class MicroDopplerPipeline(DiffusionPipeline):
     def __init__(
         self, autoencoder: nn.Module, denoiser: nn.Module, conditioning: UserConditioning, scheduler: Any,
         users: list[str] | None = None, objective: str = "flow", latent_shape: list[int] | None = None,
-        distilled_steps: int | None = None,
+        distilled: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.register_modules(
             autoencoder=autoencoder, denoiser=denoiser, conditioning=conditioning, scheduler=scheduler
         )
         self.precision = "fp32"
-        self.register_to_config(
-            users=users, objective=objective, latent_shape=latent_shape, distilled_steps=distilled_steps
-        )
+        self.register_to_config(users=users, objective=objective, latent_shape=latent_shape, distilled=distilled)
 
     @classmethod
     def assemble(
@@ -81,7 +79,9 @@ class MicroDopplerPipeline(DiffusionPipeline):
         return pipeline
 
     def use_sampler(self, name: str) -> None:
-        """Sample by another method from now on."""
+        """Sample by another method from now on; raises `MdgenError` where this model cannot be."""
+        if self.config.distilled is not None and name != self.config.distilled["sampler"]:
+            raise MdgenError(f"this model was distilled for --sampler {self.config.distilled['sampler']}, not {name}")
         self.register_modules(scheduler=build_sampler(NOISE_PROCESSES[self.config.objective], name))
 
     @torch.no_grad()
@@ -120,7 +120,7 @@ class MicroDopplerPipeline(DiffusionPipeline):
         noise: in the place of what the generators would draw. start: latents to begin from instead of from pure noise,
         noised so that `strength` of the way is still to go (SDEdit; Meng et al. 2022).
         """
-        self.require_guidance(guidance_scale, num_inference_steps)
+        self.require_settings(guidance_scale, num_inference_steps)
         users = torch.tensor(user_ids, device=self.device)
         if len(users) and not 0 <= int(users.min()) <= int(users.max()) < self.conditioning.null_id:
             raise ValueError(f"user ids must lie in 0..{self.conditioning.null_id - 1}")
@@ -142,15 +142,15 @@ class MicroDopplerPipeline(DiffusionPipeline):
             latents = step(self.scheduler, prediction, timestep, latents, generators)
             yield latents
 
-    def require_guidance(self, guidance_scale: float, num_inference_steps: int) -> None:
-        """Raise `MdgenError` for guidance or steps that this model was not trained for."""
-        steps = self.config.distilled_steps
-        if steps is None:
+    def require_settings(self, guidance_scale: float, num_inference_steps: int) -> None:
+        """Raise `MdgenError` for guidance or steps that this model was not made for."""
+        made_for = self.config.distilled
+        if made_for is None:
             self.conditioning.require_guidance(guidance_scale)
-        elif guidance_scale != 1 or num_inference_steps != steps:
+        elif guidance_scale != 1 or num_inference_steps != made_for["steps"]:
             raise MdgenError(
-                f"this model was distilled to {steps} steps with its guidance folded in: use --steps {steps} "
-                "--guidance-scale 1, or the run it was distilled from"
+                f"this model was distilled to {made_for['steps']} steps with its guidance folded in: use --steps "
+                f"{made_for['steps']} --guidance-scale 1, or the run it was distilled from"
             )
 
     @torch.no_grad()
