@@ -298,6 +298,70 @@ def generate(
 
 @app.command()
 @_command
+def distill(
+    run: RunOption,
+    out: Annotated[Path, typer.Option("--out", help="New run folder for the distilled model.")],
+    evaluations: Annotated[int | None, typer.Option(help="Network evaluations a sample.", min=1, max=8)] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="Guidance to fold in.")] = None,
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    max_minutes: MinutesOption = None,
+) -> None:
+    """Teach a copy of a model to sample in a few evaluations, guidance folded in. Needs no data.
+
+    Example: mdgen distill --run runs/walkers --out runs/walkers-4 --evaluations 4
+    """
+    from mdgen.run import Run
+    from mdgen.training.distill import distill as distill_run
+    from mdgen.training.schedule import Budget
+
+    given = {"distill.evaluations": evaluations, "distill.guidance_scale": guidance_scale}
+    changed = [f"{key}={value}" for key, value in given.items() if value is not None]
+    recipe = Run(run).recipe([*changed, *(overrides or ())])
+    distill_run(run, out, recipe, device=device, progress=_progress(), budget=Budget.of(max_minutes))
+    print(f"model in {out}; sample it with: mdgen generate --run {out} --out synthetic")
+
+
+@app.command()
+@_command
+def visualize(
+    run: RunOption,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the pictures.")],
+    what: Annotated[
+        str | None,
+        typer.Option(
+            help="Some of denoising, interpolation, users, grid, latents, curves, style-transfer; unset: all."
+        ),
+    ] = None,
+    users: Annotated[str | None, typer.Option(help="Whom to show, comma separated; transfer goes from a to b.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Real data set, for style-transfer and latents.")] = None,
+    overrides: SetOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Draw how a model denoises, what lies between noises and users, its latent space and its losses.
+
+    Example: mdgen visualize --run runs/walkers --out pictures --what denoising,users --users walker_01,walker_02
+    """
+    from mdgen.data.dataset import read_dataset
+    from mdgen.run import Run
+    from mdgen.visualize import visualize as draw
+
+    files = draw(
+        run,
+        out,
+        what.split(",") if what else [],
+        settings=Run(run).recipe(overrides or ()).generate,
+        users=users.split(",") if users else None,
+        data=read_dataset(data) if data else None,
+        seed=seed,
+        device=device,
+    )
+    print("\n".join(str(file) for file in files))
+
+
+@app.command()
+@_command
 def validate(
     real: Annotated[Path | None, typer.Option("--real", help="Real data set, with roles.")] = None,
     synthetic: Annotated[Path | None, typer.Option("--synthetic", help="Synthetic set of the same users.")] = None,
