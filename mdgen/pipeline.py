@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from diffusers import DiffusionPipeline
@@ -18,12 +18,14 @@ from mdgen.config import DiffusionConfig, Recipe
 from mdgen.device import autocast
 from mdgen.diffusion.guidance import guided_prediction
 from mdgen.diffusion.objective import TIMESTEPS, noise_process, preconditioned
-from mdgen.diffusion.samplers import build_sampler, noise_level, set_steps, start_at, step
+from mdgen.diffusion.samplers import build_sampler, evaluations, noise_level, set_steps, start_at, step
 from mdgen.errors import MdgenError
 from mdgen.models import denoiser as _denoiser  # noqa: F401  diffusers loads parts only from modules imported already
 from mdgen.models.autoencoder import works_on_pixels
 from mdgen.models.conditioning import Between, UserConditioning
 from mdgen.models.latents import denormalise_latents
+
+Pipeline = TypeVar("Pipeline", bound=DiffusionPipeline)
 
 
 class MicroDopplerPipeline(DiffusionPipeline):
@@ -79,14 +81,7 @@ class MicroDopplerPipeline(DiffusionPipeline):
     @classmethod
     def load(cls, run: Path) -> MicroDopplerPipeline:
         """The pipeline of a run folder; raises `MdgenError` where it is incomplete or its label map was changed."""
-        if not (run / "model_index.json").exists():
-            raise MdgenError(f"{run}: holds no trained model; run `mdgen train-vae` and `mdgen train-ldm` first")
-        logging.disable_progress_bar()
-        pipeline = cls.from_pretrained(str(run))
-        users = json.loads((run / "users.json").read_text(encoding="utf-8"))
-        if users != list(pipeline.config.users):
-            raise MdgenError(f"{run}: users.json names other users than the model was trained for; restore it")
-        return pipeline
+        return loaded(cls, run)
 
     def use_sampler(self, name: str) -> None:
         """Sample by another method from now on; raises `MdgenError` where this model cannot be."""
@@ -94,6 +89,10 @@ class MicroDopplerPipeline(DiffusionPipeline):
             raise MdgenError(f"this model was distilled for --sampler {self.config.distilled['sampler']}, not {name}")
         clip = works_on_pixels(self.autoencoder)
         self.register_modules(scheduler=build_sampler(self.config.process, name, clip=clip))
+
+    def evaluations(self, num_inference_steps: int) -> int:
+        """Of the denoiser, that so many steps take."""
+        return evaluations(self.scheduler, num_inference_steps)
 
     @torch.no_grad()
     def __call__(
@@ -192,3 +191,15 @@ class MicroDopplerPipeline(DiffusionPipeline):
         if self.config.objective == "edm":
             return preconditioned(denoiser, sample, timesteps, condition)
         return denoiser(sample, timesteps, class_labels=condition).sample.float()
+
+
+def loaded(cls: type[Pipeline], run: Path) -> Pipeline:
+    """The pipeline of this class in a run folder; raises `MdgenError` where it is incomplete or for other users."""
+    if not (run / "model_index.json").exists():
+        raise MdgenError(f"{run}: holds no trained model; run `mdgen train-vae` and `mdgen train-ldm` first")
+    logging.disable_progress_bar()
+    pipeline = cls.from_pretrained(str(run))
+    users = json.loads((run / "users.json").read_text(encoding="utf-8"))
+    if users != list(pipeline.config.users):
+        raise MdgenError(f"{run}: users.json names other users than the model was trained for; restore it")
+    return pipeline

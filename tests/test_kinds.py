@@ -27,7 +27,7 @@ KINDS = {
         "autoencoder.codebook.update=ema",
         "autoencoder.normalisation=batch",
     ),
-    "vector": ("autoencoder.kind=vector", "denoiser.patch=1"),
+    "vector": ("autoencoder.kind=vector", "denoiser.kind=mlp"),
     "none": ("autoencoder.kind=none", "denoiser.patch=4", "diffusion.objective=v_prediction"),
 }
 SHAPES = {"vector": [4, 1, 1], "none": [1, 16, 16]}
