@@ -143,6 +143,31 @@ def import_(
     print(f"{len(data)} spectrograms of {len(data.users)} users in {out}")
 
 
+@app.command("import-public")
+@_command
+def import_public(
+    name: Annotated[str, typer.Option("--name", help="cifar10, cifar100, mnist, fashion-mnist or celeba.")],
+    data_root: Annotated[Path, typer.Option("--data-root", help="Where it lies, or is downloaded to.")],
+    out: Annotated[Path, typer.Option("--out", help="Data set to write.")],
+    download: Annotated[bool, typer.Option("--download", help="Fetch it by torchvision if it is not there.")] = False,
+    size: Annotated[int | None, typer.Option(help="Pixels a side; 32, or 64 for celeba, if not given.", min=8)] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many of each part.", min=1)] = None,
+    attribute: Annotated[str, typer.Option(help="celeba: the attribute that makes two classes.")] = "Smiling",
+    seed: SeedOption = 0,
+) -> None:
+    """Bring a public set of pictures into a data set; its classes stand where users stand.
+
+    Example: mdgen import-public --name cifar10 --data-root downloads --download --out data/cifar10
+    """
+    from mdgen.data.dataset import require_free, write_dataset
+    from mdgen.data.public import import_public as read_public
+
+    require_free(out)
+    data = read_public(name, data_root, download=download, size=size, limit=limit, attribute=attribute, seed=seed)
+    write_dataset(data, out)
+    print(f"{len(data)} pictures of {len(data.users)} classes in {out}")
+
+
 @app.command()
 @_command
 def inspect(data: DataOption) -> None:
