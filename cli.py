@@ -143,6 +143,31 @@ def import_(
     print(f"{len(data)} spectrograms of {len(data.users)} users in {out}")
 
 
+@app.command("import-public")
+@_command
+def import_public(
+    name: Annotated[str, typer.Option("--name", help="cifar10, cifar100, mnist, fashion-mnist or celeba.")],
+    data_root: Annotated[Path, typer.Option("--data-root", help="Where it lies, or is downloaded to.")],
+    out: Annotated[Path, typer.Option("--out", help="Data set to write.")],
+    download: Annotated[bool, typer.Option("--download", help="Fetch it by torchvision if it is not there.")] = False,
+    size: Annotated[int | None, typer.Option(help="Pixels a side; 32, or 64 for celeba, if not given.", min=8)] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many of each part.", min=1)] = None,
+    attribute: Annotated[str, typer.Option(help="celeba: the attribute that makes two classes.")] = "Smiling",
+    seed: SeedOption = 0,
+) -> None:
+    """Bring a public set of pictures into a data set; its classes stand where users stand.
+
+    Example: mdgen import-public --name cifar10 --data-root downloads --download --out data/cifar10
+    """
+    from mdgen.data.dataset import require_free, write_dataset
+    from mdgen.data.public import import_public as read_public
+
+    require_free(out)
+    data = read_public(name, data_root, download=download, size=size, limit=limit, attribute=attribute, seed=seed)
+    write_dataset(data, out)
+    print(f"{len(data)} pictures of {len(data.users)} classes in {out}")
+
+
 @app.command()
 @_command
 def inspect(data: DataOption) -> None:
@@ -294,6 +319,70 @@ def generate(
         return print("\n".join(generation_plan_lines(run, settings, out, seed=seed, users=names, device=device)))
     count = write_synthetic(run, settings, out, seed=seed, users=names, device=device, progress=_progress())
     print(f"{count} synthetic spectrograms in {out}, as {settings.format}; see {out / 'contact_sheet.png'}")
+
+
+@app.command()
+@_command
+def distill(
+    run: RunOption,
+    out: Annotated[Path, typer.Option("--out", help="New run folder for the distilled model.")],
+    evaluations: Annotated[int | None, typer.Option(help="Network evaluations a sample.", min=1, max=8)] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="Guidance to fold in.")] = None,
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    max_minutes: MinutesOption = None,
+) -> None:
+    """Teach a copy of a model to sample in a few evaluations, guidance folded in. Needs no data.
+
+    Example: mdgen distill --run runs/walkers --out runs/walkers-4 --evaluations 4
+    """
+    from mdgen.run import Run
+    from mdgen.training.distill import distill as distill_run
+    from mdgen.training.schedule import Budget
+
+    given = {"distill.evaluations": evaluations, "distill.guidance_scale": guidance_scale}
+    changed = [f"{key}={value}" for key, value in given.items() if value is not None]
+    recipe = Run(run).recipe([*changed, *(overrides or ())])
+    distill_run(run, out, recipe, device=device, progress=_progress(), budget=Budget.of(max_minutes))
+    print(f"model in {out}; sample it with: mdgen generate --run {out} --out synthetic")
+
+
+@app.command()
+@_command
+def visualize(
+    run: RunOption,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the pictures.")],
+    what: Annotated[
+        str | None,
+        typer.Option(
+            help="Some of denoising, interpolation, users, grid, latents, curves, style-transfer; unset: all."
+        ),
+    ] = None,
+    users: Annotated[str | None, typer.Option(help="Whom to show, comma separated; transfer goes from a to b.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Real data set, for style-transfer and latents.")] = None,
+    overrides: SetOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Draw how a model denoises, what lies between noises and users, its latent space and its losses.
+
+    Example: mdgen visualize --run runs/walkers --out pictures --what denoising,users --users walker_01,walker_02
+    """
+    from mdgen.data.dataset import read_dataset
+    from mdgen.run import Run
+    from mdgen.visualize import visualize as draw
+
+    files = draw(
+        run,
+        out,
+        what.split(",") if what else [],
+        settings=Run(run).recipe(overrides or ()).generate,
+        users=users.split(",") if users else None,
+        data=read_dataset(data) if data else None,
+        seed=seed,
+        device=device,
+    )
+    print("\n".join(str(file) for file in files))
 
 
 @app.command()

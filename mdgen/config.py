@@ -334,6 +334,25 @@ class FineTuningConfig(Section):
         return self
 
 
+class DistillConfig(Section):
+    """`mdgen distill`: a few evaluations in the place of many, with guidance folded in."""
+
+    evaluations: int = Field(4, ge=1, le=8)
+    method: Literal["trajectory", "consistency"] = Field(
+        "trajectory", description="a step leads to the next point of the teacher's way, or to its end"
+    )
+    teacher_steps: int = Field(12, ge=1, description="dpm++ steps of the teacher; a multiple of evaluations")
+    guidance_scale: float = Field(2.0, ge=0)
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    training: TrainingConfig = TrainingConfig(steps=300, batch_size=16, learning_rate=3e-4, checkpoint_every=50)
+
+    @model_validator(mode="after")
+    def _points_on_the_way(self) -> DistillConfig:
+        if self.teacher_steps % self.evaluations:
+            raise ValueError(f"teacher_steps must be a multiple of evaluations, {self.evaluations}")
+        return self
+
+
 class Recipe(Section):
     """One recipe: everything that decides what a run computes."""
 
@@ -349,6 +368,7 @@ class Recipe(Section):
     joint: JointConfig = JointConfig()
     prior: PriorConfig = PriorConfig()
     generate: GenerateConfig = GenerateConfig()
+    distill: DistillConfig = DistillConfig()
     validate_: dict[str, Any] = Field(
         default_factory=dict, alias="validate", description="settings of the judge; checked by validation.settings"
     )

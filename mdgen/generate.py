@@ -73,7 +73,7 @@ class Maker:
         unknown = [user for user in wanted if user not in known]
         if unknown:
             raise MdgenError(f"{run}: was not trained on {unknown[:5]}; it knows {', '.join(known[:12])}")
-        pipeline.require_guidance(settings.guidance_scale, settings.steps)
+        pipeline.require_settings(settings.guidance_scale, settings.steps)
         pipeline.use_sampler(settings.sampler)
         pipeline.precision = settings.precision
         if settings.labels.get(CAPTION, "own") not in WISHES:
