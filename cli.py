@@ -143,6 +143,31 @@ def import_(
     print(f"{len(data)} spectrograms of {len(data.users)} users in {out}")
 
 
+@app.command("import-public")
+@_command
+def import_public(
+    name: Annotated[str, typer.Option("--name", help="cifar10, cifar100, mnist, fashion-mnist or celeba.")],
+    data_root: Annotated[Path, typer.Option("--data-root", help="Where it lies, or is downloaded to.")],
+    out: Annotated[Path, typer.Option("--out", help="Data set to write.")],
+    download: Annotated[bool, typer.Option("--download", help="Fetch it by torchvision if it is not there.")] = False,
+    size: Annotated[int | None, typer.Option(help="Pixels a side; 32, or 64 for celeba, if not given.", min=8)] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many of each part.", min=1)] = None,
+    attribute: Annotated[str, typer.Option(help="celeba: the attribute that makes two classes.")] = "Smiling",
+    seed: SeedOption = 0,
+) -> None:
+    """Bring a public set of pictures into a data set; its classes stand where users stand.
+
+    Example: mdgen import-public --name cifar10 --data-root downloads --download --out data/cifar10
+    """
+    from mdgen.data.dataset import require_free, write_dataset
+    from mdgen.data.public import import_public as read_public
+
+    require_free(out)
+    data = read_public(name, data_root, download=download, size=size, limit=limit, attribute=attribute, seed=seed)
+    write_dataset(data, out)
+    print(f"{len(data)} pictures of {len(data.users)} classes in {out}")
+
+
 @app.command()
 @_command
 def inspect(data: DataOption) -> None:
@@ -298,6 +323,70 @@ def generate(
 
 @app.command()
 @_command
+def distill(
+    run: RunOption,
+    out: Annotated[Path, typer.Option("--out", help="New run folder for the distilled model.")],
+    evaluations: Annotated[int | None, typer.Option(help="Network evaluations a sample.", min=1, max=8)] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="Guidance to fold in.")] = None,
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    max_minutes: MinutesOption = None,
+) -> None:
+    """Teach a copy of a model to sample in a few evaluations, guidance folded in. Needs no data.
+
+    Example: mdgen distill --run runs/walkers --out runs/walkers-4 --evaluations 4
+    """
+    from mdgen.run import Run
+    from mdgen.training.distill import distill as distill_run
+    from mdgen.training.schedule import Budget
+
+    given = {"distill.evaluations": evaluations, "distill.guidance_scale": guidance_scale}
+    changed = [f"{key}={value}" for key, value in given.items() if value is not None]
+    recipe = Run(run).recipe([*changed, *(overrides or ())])
+    distill_run(run, out, recipe, device=device, progress=_progress(), budget=Budget.of(max_minutes))
+    print(f"model in {out}; sample it with: mdgen generate --run {out} --out synthetic")
+
+
+@app.command()
+@_command
+def visualize(
+    run: RunOption,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the pictures.")],
+    what: Annotated[
+        str | None,
+        typer.Option(
+            help="Some of denoising, interpolation, users, grid, latents, curves, style-transfer; unset: all."
+        ),
+    ] = None,
+    users: Annotated[str | None, typer.Option(help="Whom to show, comma separated; transfer goes from a to b.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Real data set, for style-transfer and latents.")] = None,
+    overrides: SetOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Draw how a model denoises, what lies between noises and users, its latent space and its losses.
+
+    Example: mdgen visualize --run runs/walkers --out pictures --what denoising,users --users walker_01,walker_02
+    """
+    from mdgen.data.dataset import read_dataset
+    from mdgen.run import Run
+    from mdgen.visualize import visualize as draw
+
+    files = draw(
+        run,
+        out,
+        what.split(",") if what else [],
+        settings=Run(run).recipe(overrides or ()).generate,
+        users=users.split(",") if users else None,
+        data=read_dataset(data) if data else None,
+        seed=seed,
+        device=device,
+    )
+    print("\n".join(str(file) for file in files))
+
+
+@app.command()
+@_command
 def validate(
     real: Annotated[Path | None, typer.Option("--real", help="Real data set, with roles.")] = None,
     synthetic: Annotated[Path | None, typer.Option("--synthetic", help="Synthetic set of the same users.")] = None,
@@ -420,6 +509,67 @@ def quickstart(
         return tasks.print_verdict(report)
     progress.say("5/5 judging")
     return tasks.validate(real, read_dataset(synthetic), report, settings, progress.say, {"command": sys.argv[1:]})
+
+
+@app.command("train-joint")
+@_command
+def train_joint(
+    data: DataOption,
+    source: Annotated[Path, typer.Option("--from", help="Trained run to go on from; it is only read.")],
+    run: Annotated[Path, typer.Option("--run", help="Run folder to write.")],
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    judge: Annotated[bool, typer.Option(help="Ask a judge how much identity reconstructions keep.")] = True,
+    max_minutes: MinutesOption = None,
+) -> None:
+    """Fine-tune autoencoder and denoiser of a trained run together, end to end.
+
+    Example: mdgen train-joint --data data --from runs/walkers --run runs/joint
+    """
+    from mdgen.data.dataset import read_dataset
+    from mdgen.run import Run
+    from mdgen.training.joint import train_joint as tune
+    from mdgen.training.schedule import Budget
+
+    budget, recipe, given = Budget.of(max_minutes), Run(source).recipe(overrides or ()), read_dataset(data)
+    measured = tune(
+        given, source, Run(run), recipe, device=device, progress=_progress(), budget=budget,
+        identity_retention=_identity_judge(given, recipe.seed) if judge else None,
+    )  # fmt: skip
+    print("\n".join(measured.lines()))
+    print(f"model in {run}; sample it with: mdgen generate --run {run} --out synthetic")
+
+
+@app.command()
+@_command
+def baseline(
+    data: DataOption,
+    run: RunOption,
+    config: ConfigOption = "baseline",
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    judge: Annotated[bool, typer.Option(help="Ask a judge how much identity reconstructions keep.")] = True,
+    max_minutes: MinutesOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """What diffusion is compared with: autoencoder with codes, and a transformer that draws them one after the other.
+
+    Example: mdgen baseline --data data --run runs/baseline
+    """
+    from mdgen.config import load_recipe
+    from mdgen.data.dataset import read_dataset
+    from mdgen.run import Run
+    from mdgen.training.prior import train_prior
+    from mdgen.training.schedule import Budget
+
+    budget, first = Budget.of(max_minutes), Budget.of(max_minutes and max_minutes / 3)
+    recipe, spectrograms = load_recipe(config, overrides or ()), read_dataset(data)
+    if dry_run:
+        return _print_plan(recipe, spectrograms)
+    if not (run / "logs" / "autoencoder_check.json").exists():
+        _train_vae(spectrograms, run, recipe, device, judge, _progress(), first)
+    train_prior(spectrograms, Run(run), recipe, device=device, progress=_progress(), budget=budget)
+    print(f"baseline in {run}; sample it with: mdgen generate --run {run} --out synthetic")
 
 
 @app.command()

@@ -263,6 +263,34 @@ class ConditioningConfig(Section):
         return value
 
 
+class JointConfig(Section):
+    """Fine-tuning of autoencoder and denoiser together, after both stages."""
+
+    autoencoder_weight: float = Field(1.0, ge=0, description="of stage 1's losses beside the diffusion loss")
+    image_weight: float = Field(0.5, ge=0, description="of pictures decoded from what the denoiser foretells")
+    encoder_share: float = Field(0.1, ge=0, le=1, description="of the diffusion loss's gradient that the encoder feels")
+    autoencoder_learning_rate: float = Field(3e-5, gt=0)
+    training: TrainingConfig = TrainingConfig(steps=400, batch_size=16, learning_rate=1e-4)
+
+
+class PriorConfig(Section):
+    """The baseline's second stage: a transformer that draws the codes of a `vq` autoencoder one after the other."""
+
+    width: int = Field(256, ge=32, description="a multiple of heads")
+    depth: int = Field(6, ge=1)
+    heads: int = Field(4, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    temperature: float = Field(1.0, gt=0, description="below 1: likelier codes, less variety")
+    top_k: int = Field(0, ge=0, description="draw from so many likeliest codes; 0: from all")
+    training: TrainingConfig = TrainingConfig(learning_rate=5e-4)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> PriorConfig:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+        return self
+
+
 class GenerateConfig(Section):
     """Defaults of `mdgen generate`."""
 
@@ -306,6 +334,25 @@ class FineTuningConfig(Section):
         return self
 
 
+class DistillConfig(Section):
+    """`mdgen distill`: a few evaluations in the place of many, with guidance folded in."""
+
+    evaluations: int = Field(4, ge=1, le=8)
+    method: Literal["trajectory", "consistency"] = Field(
+        "trajectory", description="a step leads to the next point of the teacher's way, or to its end"
+    )
+    teacher_steps: int = Field(12, ge=1, description="dpm++ steps of the teacher; a multiple of evaluations")
+    guidance_scale: float = Field(2.0, ge=0)
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    training: TrainingConfig = TrainingConfig(steps=300, batch_size=16, learning_rate=3e-4, checkpoint_every=50)
+
+    @model_validator(mode="after")
+    def _points_on_the_way(self) -> DistillConfig:
+        if self.teacher_steps % self.evaluations:
+            raise ValueError(f"teacher_steps must be a multiple of evaluations, {self.evaluations}")
+        return self
+
+
 class Recipe(Section):
     """One recipe: everything that decides what a run computes."""
 
@@ -318,7 +365,10 @@ class Recipe(Section):
     diffusion: DiffusionConfig = DiffusionConfig()
     conditioning: ConditioningConfig = ConditioningConfig()
     fine_tuning: FineTuningConfig = FineTuningConfig()
+    joint: JointConfig = JointConfig()
+    prior: PriorConfig = PriorConfig()
     generate: GenerateConfig = GenerateConfig()
+    distill: DistillConfig = DistillConfig()
     validate_: dict[str, Any] = Field(
         default_factory=dict, alias="validate", description="settings of the judge; checked by validation.settings"
     )

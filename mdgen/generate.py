@@ -25,6 +25,7 @@ from mdgen.errors import MachineError, MdgenError
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress, warn
 from mdgen.run import Run, on_main_process
+from mdgen.token_pipeline import TokenPipeline, load_pipeline, settings_in_effect
 
 #: Above this, guidance usually costs more variety and realism than it gains identity.
 STRONG_GUIDANCE = 8.0
@@ -52,7 +53,7 @@ class Maker:
     So the numbers of the first samples stay as they are when more of each user are asked for.
     """
 
-    pipeline: MicroDopplerPipeline
+    pipeline: MicroDopplerPipeline | TokenPipeline
     run: Run
     settings: GenerateConfig
     seed: int
@@ -65,13 +66,14 @@ class Maker:
         cls, run: Path, settings: GenerateConfig, seed: int, users: Sequence[str] | None, device: torch.device | str
     ) -> Maker:
         """Load a run to sample as `settings` say; raises `MdgenError` for what it was not trained for."""
-        pipeline = MicroDopplerPipeline.load(run)
+        pipeline = load_pipeline(run)
+        settings = settings_in_effect(pipeline, settings)
         known = list(pipeline.config.users)
         wanted = list(dict.fromkeys(users)) if users else known
         unknown = [user for user in wanted if user not in known]
         if unknown:
             raise MdgenError(f"{run}: was not trained on {unknown[:5]}; it knows {', '.join(known[:12])}")
-        pipeline.require_guidance(settings.guidance_scale, settings.steps)
+        pipeline.require_settings(settings.guidance_scale, settings.steps)
         pipeline.use_sampler(settings.sampler)
         pipeline.precision = settings.precision
         if settings.labels.get(CAPTION, "own") not in WISHES:
@@ -236,7 +238,7 @@ def _contact_sheet(maker: Maker, store: ShardedDataset) -> None:
 def checkpoint_hash(run: Path) -> str:
     """sha256 over the weights a run samples with."""
     digest = hashlib.sha256()
-    for part in ("autoencoder", "conditioning", "denoiser"):
+    for part in ("autoencoder", "conditioning", "denoiser", "prior"):
         for file in sorted((run / part).glob("*.safetensors")):
             digest.update(file.read_bytes())
     return digest.hexdigest()

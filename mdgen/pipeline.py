@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from diffusers import DiffusionPipeline
@@ -18,19 +18,21 @@ from mdgen.config import DiffusionConfig, Recipe
 from mdgen.device import autocast
 from mdgen.diffusion.guidance import guided_prediction
 from mdgen.diffusion.objective import TIMESTEPS, noise_process, preconditioned
-from mdgen.diffusion.samplers import build_sampler, noise_level, set_steps, start_at, step
+from mdgen.diffusion.samplers import build_sampler, evaluations, noise_level, set_steps, start_at, step
 from mdgen.errors import MdgenError
 from mdgen.models import denoiser as _denoiser  # noqa: F401  diffusers loads parts only from modules imported already
 from mdgen.models.autoencoder import works_on_pixels
 from mdgen.models.conditioning import Between, UserConditioning
 from mdgen.models.latents import denormalise_latents
 
+Pipeline = TypeVar("Pipeline", bound=DiffusionPipeline)
+
 
 class MicroDopplerPipeline(DiffusionPipeline):
     """Autoencoder, denoiser, conditioning and scheduler; `users` names the user ids, in order.
 
     objective, process: what the denoiser predicts, and the noise process that samplers step through.
-    distilled_steps: the steps that a distilled denoiser was made for; `None` for one that takes any number.
+    distilled: the sampler and steps that a distilled denoiser was made for; `None` for one that takes any.
 
     `MicroDopplerPipeline.from_pretrained(run)` gives back what was trained, and samples as it did before it was saved.
     """
@@ -38,7 +40,7 @@ class MicroDopplerPipeline(DiffusionPipeline):
     def __init__(
         self, autoencoder: nn.Module, denoiser: nn.Module, conditioning: UserConditioning, scheduler: Any,
         users: list[str] | None = None, objective: str = "flow", latent_shape: list[int] | None = None,
-        distilled_steps: int | None = None, process: dict[str, Any] | None = None,
+        distilled: dict[str, Any] | None = None, process: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.register_modules(
@@ -49,7 +51,7 @@ class MicroDopplerPipeline(DiffusionPipeline):
             users=users,
             objective=objective,
             latent_shape=latent_shape,
-            distilled_steps=distilled_steps,
+            distilled=distilled,
             process=process or noise_process(DiffusionConfig()),
         )
 
@@ -79,19 +81,18 @@ class MicroDopplerPipeline(DiffusionPipeline):
     @classmethod
     def load(cls, run: Path) -> MicroDopplerPipeline:
         """The pipeline of a run folder; raises `MdgenError` where it is incomplete or its label map was changed."""
-        if not (run / "model_index.json").exists():
-            raise MdgenError(f"{run}: holds no trained model; run `mdgen train-vae` and `mdgen train-ldm` first")
-        logging.disable_progress_bar()
-        pipeline = cls.from_pretrained(str(run))
-        users = json.loads((run / "users.json").read_text(encoding="utf-8"))
-        if users != list(pipeline.config.users):
-            raise MdgenError(f"{run}: users.json names other users than the model was trained for; restore it")
-        return pipeline
+        return loaded(cls, run)
 
     def use_sampler(self, name: str) -> None:
-        """Sample by another method from now on."""
+        """Sample by another method from now on; raises `MdgenError` where this model cannot be."""
+        if self.config.distilled is not None and name != self.config.distilled["sampler"]:
+            raise MdgenError(f"this model was distilled for --sampler {self.config.distilled['sampler']}, not {name}")
         clip = works_on_pixels(self.autoencoder)
         self.register_modules(scheduler=build_sampler(self.config.process, name, clip=clip))
+
+    def evaluations(self, num_inference_steps: int) -> int:
+        """Of the denoiser, that so many steps take."""
+        return evaluations(self.scheduler, num_inference_steps)
 
     @torch.no_grad()
     def __call__(
@@ -130,7 +131,7 @@ class MicroDopplerPipeline(DiffusionPipeline):
         noise: in the place of what the generators would draw. start: latents to begin from instead of from pure noise,
         noised so that `strength` of the way is still to go (SDEdit; Meng et al. 2022).
         """
-        self.require_guidance(guidance_scale, num_inference_steps)
+        self.require_settings(guidance_scale, num_inference_steps)
         users = self._placed(user_ids)
         if noise is None:
             noise = randn_tensor((len(generators), *self.config.latent_shape), generator=generators, device=self.device)
@@ -150,15 +151,15 @@ class MicroDopplerPipeline(DiffusionPipeline):
             latents = step(self.scheduler, prediction, timestep, latents, generators)
             yield latents
 
-    def require_guidance(self, guidance_scale: float, num_inference_steps: int) -> None:
-        """Raise `MdgenError` for guidance or steps that this model was not trained for."""
-        steps = self.config.distilled_steps
-        if steps is None:
+    def require_settings(self, guidance_scale: float, num_inference_steps: int) -> None:
+        """Raise `MdgenError` for guidance or steps that this model was not made for."""
+        made_for = self.config.distilled
+        if made_for is None:
             self.conditioning.require_guidance(guidance_scale)
-        elif guidance_scale != 1 or num_inference_steps != steps:
+        elif guidance_scale != 1 or num_inference_steps != made_for["steps"]:
             raise MdgenError(
-                f"this model was distilled to {steps} steps with its guidance folded in: use --steps {steps} "
-                "--guidance-scale 1, or the run it was distilled from"
+                f"this model was distilled to {made_for['steps']} steps with its guidance folded in: use --steps "
+                f"{made_for['steps']} --guidance-scale 1, or the run it was distilled from"
             )
 
     @torch.no_grad()
@@ -181,8 +182,24 @@ class MicroDopplerPipeline(DiffusionPipeline):
         return complete
 
     def _predict(self, sample: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
-        timesteps = torch.as_tensor(timestep, dtype=torch.float32, device=sample.device).expand(len(sample))
         with autocast(self.precision, sample.device):
-            if self.config.objective == "edm":
-                return preconditioned(self.denoiser, sample, timesteps, condition)
-            return self.denoiser(sample, timesteps, class_labels=condition).sample.float()
+            return self.answer(self.denoiser, sample, timestep, condition)
+
+    def answer(self, denoiser: nn.Module, sample: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+        """What samplers are told of samples at timesteps (one, or [N]), by a denoiser with this one's objective."""
+        timesteps = torch.as_tensor(timestep, dtype=torch.float32, device=sample.device).expand(len(sample))
+        if self.config.objective == "edm":
+            return preconditioned(denoiser, sample, timesteps, condition)
+        return denoiser(sample, timesteps, class_labels=condition).sample.float()
+
+
+def loaded(cls: type[Pipeline], run: Path) -> Pipeline:
+    """The pipeline of this class in a run folder; raises `MdgenError` where it is incomplete or for other users."""
+    if not (run / "model_index.json").exists():
+        raise MdgenError(f"{run}: holds no trained model; run `mdgen train-vae` and `mdgen train-ldm` first")
+    logging.disable_progress_bar()
+    pipeline = cls.from_pretrained(str(run))
+    users = json.loads((run / "users.json").read_text(encoding="utf-8"))
+    if users != list(pipeline.config.users):
+        raise MdgenError(f"{run}: users.json names other users than the model was trained for; restore it")
+    return pipeline

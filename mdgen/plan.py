@@ -15,14 +15,17 @@ from mdgen.data.labels import LabelMap
 from mdgen.data.windows import WindowCutter
 from mdgen.device import autocast, resolve_precision
 from mdgen.models.autoencoder import build_autoencoder
+from mdgen.models.conditioning import UserConditioning
 from mdgen.models.denoiser import build_denoiser
+from mdgen.models.vq_autoencoder import VQAutoencoder
 from mdgen.run import training_data
 from mdgen.training.autoencoder import picture_shape
-from mdgen.training.autoencoder_task import AutoencoderTask
+from mdgen.training.autoencoder_task import AutoencoderTask, latent_shape
 from mdgen.training.denoiser import DenoiserTask, build_conditioning, condition_ids
 from mdgen.training.engine import checkpoint_activations
 from mdgen.training.latents import RandomLatents
 from mdgen.training.loop import LATE
+from mdgen.training.prior import PriorTask, build_prior
 from mdgen.training.task import Task
 
 _CPU = torch.device("cpu")
@@ -85,11 +88,24 @@ def make_plan(recipe: Recipe, data: SpectrogramSet) -> Plan:
     stages = [_stage_plan("denoiser", second, recipe.denoiser.training)]
     if recipe.autoencoder.kind != "none":
         stages.insert(0, _stage_plan("autoencoder", first, recipe.autoencoder.training))
+    if isinstance(first.autoencoder, VQAutoencoder):
+        stages.append(
+            _stage_plan("prior", _prior_task(first.autoencoder, windows, train, recipe), recipe.prior.training)
+        )
     summary = [
         f"{len(train)} training spectrograms of {len(train.users)} users in {len(windows.recordings)} recordings",
         f"latents {first.latent_shape} of pictures {data.images.shape[1:]}",
     ]
     return Plan(summary, first.latent_shape, stages)
+
+
+def _prior_task(autoencoder: VQAutoencoder, windows: WindowCutter, train: SpectrogramSet, recipe: Recipe) -> PriorTask:
+    """The second stage of `mdgen baseline`, on codes that are not there yet."""
+    _, height, width = latent_shape(autoencoder, windows.draw(np.array([0]), torch.Generator()))
+    prior = build_prior(recipe.prior, autoencoder, (height, width))
+    conditioning = UserConditioning(len(train.users), prior.condition_dim, recipe.diffusion.condition_dropout)
+    codes = torch.zeros(len(windows.views), height, width, dtype=torch.int32)
+    return PriorTask(prior, conditioning, windows, codes, train.users, recipe.prior.training.learning_rate)
 
 
 def _stage_plan(name: str, task: Task, config: TrainingConfig) -> StagePlan:

@@ -14,7 +14,6 @@ from accelerate import PartialState
 from mdgen.config import GenerateConfig
 from mdgen.data.shards import ShardedDataset
 from mdgen.device import memory_gb, resolve_device, resolve_precision
-from mdgen.diffusion.samplers import evaluations
 from mdgen.generate import Maker
 
 
@@ -49,7 +48,7 @@ def generation_plan_lines(
     return [
         f"{len(maker):,} samples of {len(maker.users)} users; {left:,} of them still to be made, in {len(missing):,} "
         f"shards of up to {settings.shard_size}",
-        f"{evaluations(maker.pipeline.scheduler, settings.steps)} evaluations of the denoiser a sample by "
+        f"{maker.pipeline.evaluations(settings.steps)} evaluations of the network a sample by "
         f"{settings.sampler}, guidance {settings.guidance_scale:g} on noise levels "
         f"{settings.guidance_interval[0]:g} to {settings.guidance_interval[1]:g}",
         f"time: {1 / seconds:.1f} samples a second in {_precision(settings, state)} on this {state.device.type}, "

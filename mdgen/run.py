@@ -161,23 +161,25 @@ def training_data(data: SpectrogramSet) -> SpectrogramSet:
     return train
 
 
-def write_model_card(run: Run, recipe: Recipe, train_data: SpectrogramSet) -> None:
+def write_model_card(run: Run, recipe: Recipe, train_data: SpectrogramSet, baseline: bool = False) -> None:
     """`model_card.md`: what the model is, what it saw, and what may be said of its output."""
+    model, how = "latent diffusion model", f"denoiser: {recipe.denoiser.kind}; objective: {recipe.diffusion.objective}"
+    if baseline:
+        model, how = "autoregressive model of codes", f"transformer of width {recipe.prior.width}, baseline"
     check_file = run.path / "logs" / "autoencoder_check.json"
     check = json.loads(check_file.read_text()) if check_file.exists() else {}
     kept = check.get("identity_retention")
     lines = [
         f"# {run.path.name}",
         "",
-        f"User-conditioned latent diffusion model, recipe `{recipe.name}`, mdgen {__version__}.",
+        f"User-conditioned {model}, recipe `{recipe.name}`, mdgen {__version__}.",
         "",
         f"- users: {len(train_data.users)}; training spectrograms: {len(train_data)}",
         f"- training data sha256: {train_data.fingerprint()}",
         f"- autoencoder: {recipe.autoencoder.kind}, {recipe.autoencoder.latent_channels} latent channels, "
         f"perceptual loss: {recipe.autoencoder.perceptual}",
         f"- identity kept by reconstructions: {'not measured' if kept is None else f'{kept:.3f}'}",
-        f"- denoiser: {recipe.denoiser.kind}; objective: {recipe.diffusion.objective}; "
-        f"condition dropout: {recipe.diffusion.condition_dropout:g}",
+        f"- {how}; condition dropout: {recipe.diffusion.condition_dropout:g}",
         "",
         "What it generates is synthetic. Judge it with `mdgen validate` before using it; it may resemble people whose",
         "recordings it was trained on.",

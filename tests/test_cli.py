@@ -79,6 +79,8 @@ def test_help_answers_in_a_second_without_heavy_imports() -> None:
         "validate",
         "quickstart",
         "check",
+        "baseline",
+        "train-joint",
         "doctor",
     ],
 )
@@ -115,6 +117,7 @@ def _bad_inputs(tmp_path: Path, dataset: Path) -> dict[str, list[object]]:
         "no config.yaml": ["generate", "--run", empty, "--out", out],
         "no such recipe": ["train-vae", "--data", dataset, "--run", out, "--config", "gaitt"],
         "judge_stepz": ["train-vae", "--data", dataset, "--run", out, "--set", "validate.judge_stepz=3"],
+        "give one of --run and --config": ["check"],
         "not empty": ["simulate", "--out", dataset],
     }
 
@@ -164,6 +167,22 @@ def test_training_goes_on_in_a_new_run_within_a_time_budget(tmp_path, dataset) -
     result = runner.invoke(app, ["train-ldm", "--data", str(dataset), "--run", str(second), "--max-minutes", "0"])
     assert result.exit_code == 2
     assert "--max-minutes 0: must be above 0" in result.stderr
+
+
+def test_the_baseline_goes_from_data_to_samples_and_is_checked(tmp_path, dataset) -> None:
+    tiny = ["autoencoder.training.steps=20", "autoencoder.channels=16", "autoencoder.codebook.size=16"]
+    tiny += ["prior.training.steps=5", "prior.width=32", "prior.depth=1", "generate.per_user=2"]
+    model, out = tmp_path / "model", tmp_path / "synthetic"
+    code, output = run("baseline", "--data", dataset, "--run", model, *[p for t in tiny for p in ("--set", t)])
+    assert code == 0, output
+    assert run("generate", "--run", model, "--out", out)[0] == 0
+    assert (out / "contact_sheet.png").exists()
+    code, output = run("check", "--run", model)
+    assert "16 codes, 16 of them a picture" in output
+    assert code == ("fail" in output)
+    code, output = run("check", "--config", "quickstart", "--data", dataset, "--set", "denoiser.kind=dit")
+    assert code == 0, output
+    assert output.count("M parameters") == 2
 
 
 def test_doctor_prints_what_to_paste() -> None:

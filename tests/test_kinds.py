@@ -27,7 +27,7 @@ KINDS = {
         "autoencoder.codebook.update=ema",
         "autoencoder.normalisation=batch",
     ),
-    "vector": ("autoencoder.kind=vector", "denoiser.patch=1"),
+    "vector": ("autoencoder.kind=vector", "denoiser.kind=mlp"),
     "none": ("autoencoder.kind=none", "denoiser.patch=4", "diffusion.objective=v_prediction"),
 }
 SHAPES = {"vector": [4, 1, 1], "none": [1, 16, 16]}
@@ -90,7 +90,9 @@ def test_a_plan_is_made_without_training(trained) -> None:
     kind, _, recipe = trained
     lines = plan_lines(recipe, ridges())
     assert str(tuple(SHAPES.get(kind, [4, 4, 4]))) in lines[1]
-    assert (len(lines) == 3) == (kind == "none")  # pixels have no first stage
+    stages = [line.split(":")[0] for line in lines[2:]]
+    first = [] if kind == "none" else ["autoencoder"]
+    assert stages == [*first, "denoiser", *(["prior"] if kind.startswith("vq") else [])]
 
 
 def test_samples_are_clipped_on_the_way_where_they_are_pixels_and_only_there(trained) -> None:

@@ -21,7 +21,7 @@ def tiny_run(folder: Path, *overrides: str, seed: int = 0) -> tuple[Run, Recipe]
     recipe, data, run = tiny_recipe(*overrides), ridges(), Run(folder)
     run.claim(recipe, data)
     torch.manual_seed(seed)
-    autoencoder = build_autoencoder(recipe.autoencoder, 1)
+    autoencoder = build_autoencoder(recipe.autoencoder, (1, 16, 16))
     channels = recipe.autoencoder.latent_channels
     autoencoder.register_to_config(latents_mean=[0.0] * channels, latents_std=[1.0] * channels)
     autoencoder.save_pretrained(folder / "autoencoder")

@@ -82,7 +82,7 @@ def _autoencoder(config: AutoencoderConfig) -> Iterator[Finding]:
             f"a fixed adversarial weight of {adversarial.weight:g} outweighs mean losses",
             "set adversarial.adaptive=true, or a weight below 0.1",
         )
-    if adversarial.adaptive and training.compile:
+    if training.compile:
         yield failed("compile cannot follow gradients taken inside a loss", "set autoencoder.training.compile=false")
 
 
@@ -126,7 +126,7 @@ def _networks(recipe: Recipe, data: SpectrogramSet) -> list[Finding]:
 
 def _latents(recipe: Recipe, data: SpectrogramSet, plan: Plan) -> Iterator[Finding]:
     ratio = np.prod(data.images.shape[1:]) / np.prod(plan.latent_shape)
-    if recipe.autoencoder.kind != "none":
+    if recipe.autoencoder.kind not in ("none", "vq"):
         what = f"one latent number for {ratio:.2g} pixels"
         yield warned(what, "fewer latent_channels, or more downsample") if ratio < 1 else passed(what)
     if recipe.autoencoder.kind == "vq":

@@ -17,6 +17,7 @@ from mdgen.errors import MdgenError
 from mdgen.models.autoencoder import works_on_pixels
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.run import Run, training_data
+from mdgen.token_pipeline import TokenPipeline, load_pipeline
 from mdgen.training.autoencoder import autoencoder_hash, load_autoencoder
 from mdgen.training.autoencoder_check import IdentityRetention, check_autoencoder
 from mdgen.training.checkpoint import MANIFEST, verify
@@ -40,10 +41,13 @@ def check_run(
     if not (run.path / "model_index.json").exists():
         return [*findings, warned("no model to sample yet", "run `mdgen train-ldm`")]
     try:
-        pipeline = MicroDopplerPipeline.load(run.path)
+        pipeline = load_pipeline(run.path)
     except (MdgenError, OSError, ValueError) as error:
         return [*findings, failed(f"the model cannot be loaded ({error})", _AGAIN)]
+    if isinstance(pipeline, TokenPipeline):
+        return [*findings, *_same_autoencoder(run, "prior"), *_codes(pipeline), *_samples(pipeline)]
     findings += _compatibility(run, pipeline)
+    findings += _same_autoencoder(run, "denoiser")
     findings += _scheduler(pipeline, recipe.generate.sampler, recipe.generate.steps)
     return [*findings, *_samples(pipeline)]
 
@@ -52,11 +56,11 @@ def _whole(run: Run) -> Iterator[Finding]:
     if not (run.path / "autoencoder").is_dir():
         yield failed("no trained autoencoder", "run `mdgen train-vae`")
         return
-    for part in ("autoencoder", "denoiser", "conditioning", "scheduler"):
+    for part in ("autoencoder", "denoiser", "prior", "conditioning", "scheduler"):
         folder = run.path / part
         if not folder.is_dir():
             continue
-        stage = "train-vae" if part == "autoencoder" else "train-ldm"
+        stage = {"autoencoder": "train-vae", "prior": "baseline"}.get(part, "train-ldm")
         try:
             verify(folder)
             yield passed(f"{part}: files are as they were written")
@@ -135,7 +139,7 @@ def _health(run: Run, data: SpectrogramSet | None, identity_retention: IdentityR
 
 
 def _compatibility(run: Run, pipeline: MicroDopplerPipeline) -> Iterator[Finding]:
-    """Channels, size, scaling and age of the autoencoder against the denoiser's."""
+    """Channels, sizes and users of the autoencoder against the denoiser's."""
     autoencoder, denoiser = pipeline.autoencoder, pipeline.denoiser
     given = len(autoencoder.config.latents_std)  # type: ignore[union-attr]
     wanted = denoiser.config.in_channels  # type: ignore[union-attr]
@@ -154,17 +158,30 @@ def _compatibility(run: Run, pipeline: MicroDopplerPipeline) -> Iterator[Finding
         yield failed(f"latents {shape} decode to pictures that encode to {tuple(again)}", _AGAIN)
     else:
         yield passed(f"latents {shape} decode to pictures {tuple(picture.shape[1:])}")
-    now = autoencoder_hash(run)
-    if _fact(run.path / "denoiser", "autoencoder") == now:
-        yield passed("the denoiser learned the latents of this autoencoder, at this scaling")
-    else:
-        yield failed("the denoiser learned the latents of another autoencoder, or at another scaling", _AGAIN)
-    cached = _fact(run.path / "cache" / "latents", "fingerprint")
-    if cached is not None and now not in cached:
-        yield warned("the latent cache is of another autoencoder", "nothing: it is encoded anew at the next training")
     users, known = pipeline.conditioning.config.num_users, len(pipeline.config.users)
     if users != known:
         yield failed(f"the conditioning knows {users} users, the model names {known}", _AGAIN)
+
+
+def _same_autoencoder(run: Run, part: str) -> Iterator[Finding]:
+    """Whether stage 2 learned the latents of the autoencoder that is there now."""
+    now = autoencoder_hash(run)
+    if _fact(run.path / part, "autoencoder") == now:
+        yield passed(f"the {part} learned the latents of this autoencoder, at this scaling")
+    else:
+        yield failed(f"the {part} learned the latents of another autoencoder, or at another scaling", _AGAIN)
+    cached = _fact(run.path / "cache" / "latents", "fingerprint")
+    if cached is not None and now not in cached:
+        yield warned("the latent cache is of another autoencoder", "nothing: it is encoded anew at the next training")
+
+
+def _codes(pipeline: TokenPipeline) -> Iterator[Finding]:
+    """Codes of the autoencoder against those that the prior draws."""
+    ours, theirs = pipeline.autoencoder.config.codebook_size, pipeline.prior.config.codebook_size
+    if ours == theirs:
+        yield passed(f"{ours} codes, {pipeline.prior.tokens} of them a picture")
+    else:
+        yield failed(f"the autoencoder has {ours} codes, the prior draws {theirs}", "run `mdgen baseline` again")
 
 
 def _scheduler(pipeline: MicroDopplerPipeline, sampler: str, steps: int) -> Iterator[Finding]:
@@ -190,7 +207,7 @@ def _scheduler(pipeline: MicroDopplerPipeline, sampler: str, steps: int) -> Iter
         )  # fmt: skip
 
 
-def _samples(pipeline: MicroDopplerPipeline) -> Iterator[Finding]:
+def _samples(pipeline: MicroDopplerPipeline | TokenPipeline) -> Iterator[Finding]:
     """Two pictures, in few steps: finite, and not all the same."""
     generators = [torch.Generator().manual_seed(i) for i in range(2)]
     pictures = pipeline([0, len(pipeline.config.users) - 1], generators, guidance_scale=1.0, num_inference_steps=4)

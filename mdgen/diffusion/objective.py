@@ -55,7 +55,10 @@ class Objective:
 
     def pair(self, latents: Tensor, noise: Tensor, generator: torch.Generator) -> TrainingPair:
         """Training samples of latents and noise [N, C, H, W]; their times are drawn stratified over the batch."""
-        timestep = self.times(len(latents), generator).to(latents.device)
+        return self.at(latents, noise, self.times(len(latents), generator).to(latents.device))
+
+    def at(self, latents: Tensor, noise: Tensor, timestep: Tensor) -> TrainingPair:
+        """Training samples of latents and noise [N, C, H, W] at timesteps [N]."""
         alpha, sigma = (_wide(scale, latents) for scale in self.scales(timestep))
         a, b = self._mixture(alpha, sigma)
         return TrainingPair(

@@ -18,7 +18,8 @@ class Adversary(nn.Module):
 
     With `adaptive`, the generator's loss is weighed by the ratio of two gradients at the decoder's last layer, of the
     other losses and of this one (Esser et al. 2021, eq. 7): as measured over the whole batch of the step before, so
-    that it depends neither on micro-batches nor on the number of processes.
+    that it depends neither on micro-batches nor on the number of processes (but for the discriminator's spectral norm,
+    which is estimated a little better at every look).
     """
 
     ratio: Tensor

@@ -108,9 +108,11 @@ def train_denoiser(
     train_data = training_data(data)
     users = train_data.users
     run.require_users(users)
-    _require_same_autoencoder(run, recipe)
+    require_same_autoencoder(run, recipe)
     if not (run.path / "autoencoder" / "config.json").exists():
         raise MdgenError(f"{run.path}: has no trained autoencoder; run `mdgen train-vae` first")
+    if (run.path / "prior").exists():
+        raise MdgenError(f"{run.path}: holds a baseline; train diffusion in another --run")
     with run.locked():
         task, pipeline, settings = _build(data, train_data, run, recipe)
         config = recipe.denoiser.training
@@ -249,7 +251,7 @@ def publish(pipeline: DiffusionPipeline, run: Run) -> None:
         os.replace(Path(name) / "model_index.json", run.path / "model_index.json")
 
 
-def _require_same_autoencoder(run: Run, recipe: Recipe) -> None:
+def require_same_autoencoder(run: Run, recipe: Recipe) -> None:
     """Stage 2 may change its own sections, not what stage 1 already used."""
     trained = run.recipe()
     if trained.autoencoder != recipe.autoencoder:

@@ -65,7 +65,7 @@ def fine_tune(
     known = list(trained.config.users)
     users = [*known, *natsorted(set(rows.users) - set(known))]
     with PartialState().main_process_first():
-        _claim(run, source, users, recipe)
+        claim_from(run, source, users, recipe)
     with run.locked():
         corpus = Corpus.of(rows, run, recipe)
         labels = trained.conditioning.labels.extended(rows.table, users)
@@ -134,7 +134,7 @@ def select_parameters(
         parameter.requires_grad_(False)
 
 
-def _claim(run: Run, source: Path, users: list[str], recipe: Recipe) -> None:
+def claim_from(run: Run, source: Path, users: list[str], recipe: Recipe) -> None:
     """A new run folder with the autoencoder of `source`; one that is there already must be for the same users."""
     if (run.path / "users.json").exists():
         return run.require_users(users)

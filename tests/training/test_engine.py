@@ -37,7 +37,8 @@ def denoiser_task(*overrides: str) -> DenoiserTask:
     denoiser = build_denoiser(recipe.denoiser, 4, (4, 4))
     conditioning = UserConditioning(3, denoiser.condition_dim, 0.1)
     windows = WindowCutter.of(data, recipe.data.augment)
-    task = DenoiserTask(denoiser, conditioning, windows, RandomLatents((4, 4, 4)), data.users, recipe.diffusion, 1e-3)
+    ids = torch.tensor([[data.users.index(user)] for user in windows.users])
+    task = DenoiserTask(denoiser, conditioning, windows, RandomLatents((4, 4, 4)), ids, recipe.diffusion, 1e-3)
     for parameter in task.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     return task
