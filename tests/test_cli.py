@@ -69,7 +69,10 @@ def test_help_answers_in_a_second_without_heavy_imports() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["simulate", "import", "inspect", "train-vae", "train-ldm", "generate", "validate", "quickstart", "doctor"],
+    [
+        *("simulate", "import", "inspect", "train-vae", "train-ldm", "generate", "distill", "visualize", "export"),
+        *("validate", "quickstart", "doctor"),
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     code, output = run(command, "--help")
