@@ -1,6 +1,6 @@
 """Does memory stay flat from 1,000 to 20,000 samples, and is nothing lost or made twice over 20 random kills?
 
-    python benchmarks/scale.py --work scratch/scale
+    PYTHONPATH=. python benchmarks/scale.py --work scratch/scale
 
 Writes data sets of an untrained, tiny model (so that writing, not sampling, is what is measured) in processes of their
 own, reads their peak memory, and kills others at random instants until the same command has finished the rest.

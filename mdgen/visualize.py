@@ -138,7 +138,8 @@ def draw_interpolation(scene: Scene, out: Path) -> list[Path]:
 def draw_users(scene: Scene, out: Path) -> list[Path]:
     """Between the embeddings of two users, each row from a noise of its own."""
     first, second = _two(scene, "users")
-    blended = _blended(scene.pipeline.conditioning, *scene.ids([first, second]), FRAMES)
+    start, end = scene.ids([first, second])
+    blended = _blended(scene.pipeline.conditioning, start, end, FRAMES)
     own = scene.pipeline.conditioning
     scene.pipeline.register_modules(conditioning=blended.to(scene.pipeline.device))
     try:

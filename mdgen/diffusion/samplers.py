@@ -91,7 +91,7 @@ def build_sampler(process: Mapping[str, Any], sampler: str) -> Any:
         raise MdgenError(
             f"sampler {sampler!r} cannot sample a model of {process['prediction_type']}; use one of {', '.join(names)}"
         )
-    known = inspect.signature(scheduler.__init__).parameters
+    known = inspect.signature(scheduler).parameters
     return scheduler(**{key: value for key, value in {**process, **fields}.items() if key in known})
 
 
