@@ -44,6 +44,9 @@ def main() -> None:
     parser.add_argument("--per-user", type=int, default=20)
     parser.add_argument("--audit-steps", type=int, default=1000)
     parser.add_argument("--only", nargs="*", help="samplers; unset: all that fit")
+    parser.add_argument(
+        "--variants", nargs="*", default=list(VARIANTS), help="of the network, timed after the samplers"
+    )
     parser.add_argument("--judge-steps", type=int, default=500)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
@@ -65,10 +68,12 @@ def main() -> None:
     compared = with_comparisons(pd.DataFrame(rows), opinion, device, base.precision)
     options.out.mkdir(parents=True, exist_ok=True)
     compared.to_csv(options.out / "sampling.csv", index=False)
+    print(compared.to_string(index=False), flush=True)
+    draw(compared, opinion, options.out / "sampling.png")
     result = {
         "noise_of_real_data": opinion.noise,
         "precision": str(resolve_precision(base.precision, torch.device(device))),
-        "variants": variants(options.run, base, opinion, device, options.seed),
+        "variants": variants(options.variants, options.run, base, opinion, device, options.seed),
         "per_user": options.per_user,
         "seed": options.seed,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
@@ -76,8 +81,6 @@ def main() -> None:
         "device": device,
     }
     (options.out / "sampling.json").write_text(json.dumps(result, indent=1) + "\n")
-    draw(compared, opinion, options.out / "sampling.png")
-    print(compared.to_string(index=False))
     print(json.dumps(result, indent=1))
 
 
@@ -145,10 +148,13 @@ def with_comparisons(table: pd.DataFrame, opinion: Opinion, device: str, precisi
     return table
 
 
-def variants(run: Path, base: GenerateConfig, opinion: Opinion, device: str, seed: int) -> list[dict[str, object]]:
+def variants(
+    names: list[str], run: Path, base: GenerateConfig, opinion: Opinion, device: str, seed: int
+) -> list[dict[str, object]]:
     """bf16, int8, pruning and torch.compile at the run's own sampler: speed, size and quality side by side."""
     rows = []
-    for name, (precision, change) in VARIANTS.items():
+    for name in names:
+        precision, change = VARIANTS[name]
         maker = Maker.of(run, base.model_copy(update={"precision": precision}), seed, None, device)
         try:
             denoiser, size = change(maker.pipeline.denoiser)
