@@ -387,6 +387,22 @@ def visualize(
 
 @app.command()
 @_command
+def export(
+    run: RunOption,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the ONNX files.")],
+) -> None:
+    """Write denoiser and decoder as ONNX, checked in onnxruntime. Needs the extra `onnx`.
+
+    Example: mdgen export --run runs/walkers --out walkers-onnx
+    """
+    from mdgen.export import export_onnx
+
+    for name, difference in export_onnx(run, out).items():
+        print(f"{out / name}.onnx: differs from torch by at most {difference:.1g}")
+
+
+@app.command()
+@_command
 def validate(
     real: Annotated[Path | None, typer.Option("--real", help="Real data set, with roles.")] = None,
     synthetic: Annotated[Path | None, typer.Option("--synthetic", help="Synthetic set of the same users.")] = None,

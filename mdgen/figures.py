@@ -100,7 +100,7 @@ def save_map(points: Mapping[str, tuple[np.ndarray, np.ndarray]], file: Path, ti
         for u, user in enumerate(users):
             chosen = positions[owners == user]
             label = f"{_plain(user)}, {name}" if len(users) <= MAX_USERS else None
-            colour = colormaps["tab20"](u % 20)
+            colour = colormaps["tab10" if len(users) <= 10 else "tab20"](u % 20)
             panel.scatter(chosen[:, 0], chosen[:, 1], s=14, marker=marker, color=colour, label=label, linewidths=0.8)
     panel.set_xticks([])
     panel.set_yticks([])

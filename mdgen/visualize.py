@@ -208,6 +208,10 @@ def draw_style_transfer(scene: Scene, out: Path) -> list[Path]:
         raise MdgenError(f"{real.name}: holds no spectrogram of {first!r}; name another user with --users")
     originals = theirs.select(np.linspace(0, len(theirs) - 1, min(ROWS, len(theirs))).round().astype(int))
     latents = encode(scene.pipeline.autoencoder, originals.images)[0].to(scene.pipeline.device)
+    if list(latents.shape[1:]) != list(scene.pipeline.config.latent_shape):
+        raise MdgenError(
+            f"{real.name}: its pictures {real.images.shape[1:]} are not of the size the run was trained on"
+        )
     columns = [originals.images]
     for strength in STRENGTHS:
         noise = torch.cat([scene.noise(row) for row in range(len(latents))])
@@ -215,7 +219,7 @@ def draw_style_transfer(scene: Scene, out: Path) -> list[Path]:
         columns.append(_ends(scene, scene.ids([second]) * len(latents), **changed))
     rows = [[column[row] for column in columns] for row in range(len(originals))]
     titles = [f"real, {first}", *(f"{strength:g} to {second}" for strength in STRENGTHS)]
-    save_grid(rows, [""] * len(rows), titles, out / "style_transfer.png", scene.axes)
+    save_grid(rows, [f"window {row + 1}" for row in range(len(rows))], titles, out / "style_transfer.png", scene.axes)
     return [out / "style_transfer.png"]
 
 

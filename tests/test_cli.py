@@ -70,18 +70,8 @@ def test_help_answers_in_a_second_without_heavy_imports() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "simulate",
-        "import",
-        "inspect",
-        "train-vae",
-        "train-ldm",
-        "generate",
-        "validate",
-        "quickstart",
-        "check",
-        "baseline",
-        "train-joint",
-        "doctor",
+        *("simulate", "import", "inspect", "train-vae", "train-ldm", "train-joint", "baseline", "distill"),
+        *("generate", "visualize", "export", "validate", "check", "quickstart", "augment-study", "doctor"),
     ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:

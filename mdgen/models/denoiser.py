@@ -97,7 +97,7 @@ class LatentTransformer(ModelMixin, ConfigMixin):
     def forward(self, sample: Tensor, timestep: Tensor, class_labels: Tensor) -> UNet2DOutput:
         folded = self.fold(sample)  # (N, token, h, w)
         x = self.embed(folded.flatten(2).transpose(1, 2)) + self.positions  # (N, h*w, D)
-        timestep = torch.as_tensor(timestep, device=sample.device).expand(len(sample))
+        timestep = torch.as_tensor(timestep, device=sample.device).expand(sample.shape[0])
         condition = F.silu(self.time_embedding(self.time_frequencies(timestep)) + class_labels)
         for block in self.blocks:
             x = block(x, condition)

@@ -1,0 +1,54 @@
+"""ONNX: the exported parts give the same picture, sampled step by step outside of this library."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mdgen.config import GenerateConfig
+from mdgen.export import export_onnx
+from mdgen.pipeline import MicroDopplerPipeline
+from mdgen.sweep import guidance_sweep
+from tests.tiny_run import tiny_run
+
+
+@pytest.mark.parametrize("kind", ["unet", "transformer"])
+def test_onnxruntime_gives_the_same_picture(kind: str, tmp_path) -> None:
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(name, reason=f"the package `{name}` (extra onnx) is not installed")
+    import onnxruntime
+
+    changes = (f"denoiser.kind={kind}", "denoiser.levels=[1, 1]", "generate.sampler=euler", "generate.steps=4")
+    run, _ = tiny_run(tmp_path / "run", *changes)
+    export_onnx(run.path, tmp_path / "onnx")
+    facts = json.loads((tmp_path / "onnx" / "sampling.json").read_text())
+    denoiser, decoder = (onnxruntime.InferenceSession(tmp_path / "onnx" / f"{n}.onnx") for n in ("denoiser", "decoder"))
+    x = torch.randn(3, *facts["latent_shape"], generator=torch.Generator().manual_seed(1))
+    pipeline = MicroDopplerPipeline.load(run.path)
+    states = pipeline.trajectory([0, 1, 2], [], noise=x, guidance_scale=2.0, num_inference_steps=4)
+    expected = pipeline.decode(list(states)[-1]).numpy()
+
+    latents = x.numpy()
+    sigmas = [sigma for _, sigma in facts["alpha_sigma"]] + [0.0]
+    for k, timestep in enumerate(facts["timesteps"]):
+        both = [
+            denoiser.run(None, {"sample": latents, "timestep": np.full(3, timestep, np.float32), "user": user})[0]
+            for user in (np.arange(3), np.full(3, facts["null_user"]))
+        ]
+        latents = latents + np.float32(sigmas[k + 1] - sigmas[k]) * (both[1] + 2.0 * (both[0] - both[1]))
+    np.testing.assert_allclose(decoder.run(None, {"latents": latents})[0], expected, atol=1e-4)
+
+
+def test_a_sweep_asks_the_judge_about_every_scale_and_draws_what_it_says(tmp_path) -> None:
+    run, recipe = tiny_run(tmp_path / "run")
+    settings = GenerateConfig.model_validate({**recipe.generate.model_dump(), "per_user": 2})
+
+    def opinion(data) -> dict[str, float]:
+        return {"accuracy": float(data.table["guidance_scale"].iloc[0]), "diversity": float(data.images.std())}
+
+    table = guidance_sweep(run.path, settings, (1.0, 2.0, 4.0), opinion, tmp_path / "sweep", real={"accuracy": 0.9})
+    assert table["accuracy"].tolist() == [1.0, 2.0, 4.0]
+    assert table["diversity"].nunique() == 3
+    assert (tmp_path / "sweep" / "guidance.csv").exists()
+    assert (tmp_path / "sweep" / "guidance.png").stat().st_size > 5000
