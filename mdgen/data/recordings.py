@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -183,9 +184,9 @@ def _best_shifts(
     windows: np.ndarray, first: np.ndarray, second: np.ndarray, spans: np.ndarray, shifts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of each pair the best of `shifts` (cells), int [pairs], and the correlation of what then overlaps."""
-    natives = {i: _native(windows[i], spans[i]) for i in {*first.tolist(), *second.tolist()}}
+    natives = {i: _native(windows[i], spans[i]).astype(float) for i in {*first.tolist(), *second.tolist()}}
     scores = np.array(
-        [[_overlap_correlation(natives[a], natives[b], s) for s in shifts] for a, b in zip(first, second, strict=True)]
+        [_overlap_correlations(natives[a], natives[b], shifts) for a, b in zip(first, second, strict=True)]
     )
     return shifts[scores.argmax(1)], scores.max(1)
 
@@ -196,13 +197,33 @@ def _native(window: np.ndarray, span: int) -> np.ndarray:
     return window[..., ((np.arange(span) + 0.5) * width / span).astype(int)]
 
 
-def _overlap_correlation(a: np.ndarray, b: np.ndarray, shift: int) -> float:
-    length = min(a.shape[-1] - shift, b.shape[-1])
-    if length < 4:
-        return -1.0
-    x, y = a[..., shift : shift + length].ravel(), b[..., :length].ravel()
-    x, y = x - x.mean(), y - y.mean()
-    return float(x @ y / max(np.sqrt((x @ x) * (y @ y)), 1e-12))
+def _overlap_correlations(a: np.ndarray, b: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """float [shifts]: correlation of the columns of `a` from each shift on with the first columns of `b`, [C, H, *].
+
+    All shifts at once: sums over columns by differences of cumulative sums, products by the diagonals of a^T b.
+    """
+    x, y = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
+    lengths = np.clip(x.shape[1] - shifts, 0, y.shape[1])
+    products = np.bincount(*_diagonals(x.T @ y), minlength=int(shifts.max()) + 1)[shifts]
+    sum_x, sum_y, squares_x, squares_y = (np.concatenate([[0], np.cumsum(v.sum(0))]) for v in (x, y, x * x, y * y))
+    n = np.maximum(lengths, 1) * len(x)
+    start = np.minimum(shifts, x.shape[1])
+    mean_x, mean_y = (sum_x[start + lengths] - sum_x[start]) / n, sum_y[lengths] / n
+    spread_x = squares_x[start + lengths] - squares_x[start] - n * mean_x**2
+    spread_y = squares_y[lengths] - n * mean_y**2
+    scale = np.sqrt(np.maximum(spread_x, 0) * np.maximum(spread_y, 0))
+    return np.where(lengths < 4, -1.0, (products - n * mean_x * mean_y) / np.maximum(scale, 1e-9))
+
+
+def _diagonals(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(number of the diagonal below the main one, value) of every entry at or below it."""
+    rows, columns = _lower(gram.shape)
+    return rows - columns, gram[rows, columns]
+
+
+@lru_cache(maxsize=256)
+def _lower(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    return np.tril_indices(shape[0], 0, shape[1])
 
 
 def _summary(user: str, sizes: np.ndarray, steps: _Steps) -> str:

@@ -1,0 +1,112 @@
+"""One spectrogram after the other, from its file to [-1, 1] at the wanted size, as the plan says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from mdgen.data.colormaps import Rendering, resize_area, undo_rendering
+from mdgen.data.images import write_png16
+from mdgen.data.importing.formats import Source
+from mdgen.data.importing.survey import Plan, is_picture, read_plane, spectrogram_name
+from mdgen.errors import MdgenError
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What became of a row: file (in the data set, "" = left out), columns of the manifest, or the error."""
+
+    row: int
+    file: str = ""
+    residual: float = np.nan
+    native_columns: float = np.nan
+    db_min: float = np.nan
+    db_max: float = np.nan
+    error: str = ""
+
+
+class Converter:
+    """Converts rows of a listing and writes them below `out`. Holds one file at a time."""
+
+    def __init__(self, root: Path, plan: Plan, size: int | None, out: Path) -> None:
+        self.source, self.plan, self.size, self.out = Source(root), plan, size, out
+
+    def convert(self, row: int, entry) -> Fact:
+        """Write the spectrogram of `entry` (a row of the listing) as number `row`; an unreadable one is a fact too."""
+        file = f"images/{row:06d}.png"
+        try:
+            values = read_plane(self.source, entry)
+            with_name = self._of_kind(values, self.source.root / spectrogram_name(entry))
+            image, facts = self._scaled(with_name, self.source.root / spectrogram_name(entry))
+        except MdgenError as error:
+            return Fact(row, error=str(error))
+        if image.ndim == 3:
+            Image.fromarray(image).save(self.out / file)
+        else:
+            write_png16(self.out / file, image)
+        return Fact(row, file, *facts)
+
+    def _of_kind(self, values: np.ndarray, name: Path) -> np.ndarray:
+        """`values`, if they are of the plan's kind: colours are not gray levels, nor pictures numbers."""
+        if self.plan.kind == "colour":
+            return values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)
+        if is_picture(values) != (self.plan.kind == "picture"):
+            raise MdgenError(f"{name}: is not of the kind most others are ({self.plan.kind}s); import it separately")
+        rendering = self.plan.rendering
+        if rendering is not None and (values.ndim == 3) != (rendering.colormap is not None):
+            kind, others = ("coloured", "gray") if values.ndim == 3 else ("gray", "coloured")
+            raise MdgenError(f"{name}: is {kind} but most other pictures are {others}; import the two kinds separately")
+        if self.size is None and values.shape[:2] != self.plan.shape:
+            height, width = self.plan.shape
+            raise MdgenError(
+                f"{name}: is {values.shape[1]}x{values.shape[0]} but others are {width}x{height}; give a --size"
+            )
+        return values
+
+    def _scaled(self, values: np.ndarray, name: Path) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+        """(float32 [H, W] in [-1, 1] or uint8 [H, W, 3], (residual, native columns, db_min, db_max))."""
+        plan, nothing = self.plan, float("nan")
+        if plan.kind == "colour":
+            return self._colours(values), (nothing,) * 4
+        if plan.scale is not None:
+            try:
+                scaled, low, high = plan.scale.apply(plan.orientation.apply(values))
+            except MdgenError as error:
+                raise MdgenError(f"{name}: {error}; import it separately, or give --scale") from error
+            return self._resized(scaled), (nothing, nothing, low, high)
+        box = plan.boxes.get(values.shape[:2])
+        pixels = plan.orientation.apply(values if box is None else box.cut(values))
+        assert plan.rendering is not None
+        usual = values.shape[:2] == plan.shape
+        image, residual, columns = undo_rendering(
+            pixels, plan.rendering if usual else Rendering(plan.rendering.colormap), self.size
+        )
+        return image * 2 - 1, (residual, columns, nothing, nothing)
+
+    def _colours(self, values: np.ndarray) -> np.ndarray:
+        if self.size is None or values.shape[:2] == (self.size, self.size):
+            return np.ascontiguousarray(values)
+        channels = [resize_area(values[..., c], self.size) for c in range(3)]
+        return np.round(np.stack(channels, axis=-1)).astype(np.uint8)
+
+    def _resized(self, values: np.ndarray) -> np.ndarray:
+        return values if self.size is None else resize_area(values, self.size)
+
+
+_worker: Converter | None = None
+
+
+def start_worker(root: Path, plan: Plan, size: int | None, out: Path) -> None:
+    """Give this process its converter."""
+    global _worker
+    _worker = Converter(root, plan, size, out)
+
+
+def convert_rows(rows: pd.DataFrame) -> list[Fact]:
+    """Convert `rows` of the listing (indexed by row number) in a process that was given a converter."""
+    assert _worker is not None
+    return [_worker.convert(int(entry.Index), entry) for entry in rows.itertuples()]  # type: ignore[arg-type]
