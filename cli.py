@@ -148,9 +148,18 @@ def import_(
     given = {k: v for k, v in locals().items() if k in ImportSettings.model_fields and k not in ("size", "fractions")}
     given |= {"size": size or None} | ({"fractions": parse_fractions(fractions)} if fractions else {})
     settings = checked(ImportSettings, given, "import")
-    if dry_run:
+    if raw:
+        from mdgen.data.raw.importer import import_raw, plan_raw
+        from mdgen.data.raw.settings import read_radar
+
+        described = read_radar(radar)
+        if dry_run:
+            return print("\n".join(plan_raw(source, out, described, settings)))
+        report = import_raw(source, out, described, settings, _progress())
+    elif dry_run:
         return print("\n".join(plan_import(source, out, settings)))
-    report = import_dataset(source, out, settings, _progress())
+    else:
+        report = import_dataset(source, out, settings, _progress())
     print("\n".join([*report.lines, f"{report.windows} spectrograms of {report.users} users in {out}"]))
 
 

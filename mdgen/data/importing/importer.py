@@ -61,9 +61,9 @@ def import_dataset(
         table, grouped = name_groups(table, work.folder, settings, natural=plan.kind == "colour")
         table, roles = give_roles(table, settings, _width(plan, settings))
     except MdgenError as error:
-        if not problems.skip and not any(work.folder.glob("images/*")):
+        if not any((work.folder / "images").iterdir()):
             work.discard()
-        raise error
+        raise MdgenError(f"{error} (what is converted already is kept for the next try)") from error
     work.finish(table.drop(columns=["number", "residual"]), problems.found)
     lines += [*_residual_line(table, plan), *grouped, *roles, *problems.lines]
     return ImportReport(lines, len(table), table["user"].nunique())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from mdgen.data.importing.manifest import ROLE_WORDS, find_manifest, is_manifest
 from mdgen.data.importing.presets import PRESETS, Preset, find_preset
 from mdgen.data.importing.problems import Problems
 from mdgen.data.importing.settings import ImportSettings
-from mdgen.data.importing.walk import walk
+from mdgen.data.importing.walk import Walk, walk
 from mdgen.errors import MdgenError
 
 _PRESET_SAMPLE = 200
@@ -75,25 +76,17 @@ def _from_manifest(manifest: Path, settings: ImportSettings, problems: Problems)
 
 
 def _from_files(source: Path, settings: ImportSettings, problems: Problems) -> Listing:
-    root = source if source.is_dir() else source.parent
-    walked = walk(root, settings.only) if source.is_dir() else walk(root, source.name)
-    family, files = _one_family(source, list(walked.files) if source.is_dir() else [source.name])
+    root, walked = _walked(source, settings)
+    family, files = _one_family(source, list(walked.files))
     contents = list_contents(Source(root), files, settings, problems, family)
     lines = [f"{len(files)} {family} file(s), {len(contents)} spectrograms", *walked.lines]
     addresses = [_address(file, member) for file, member in zip(contents["file"], contents["member"], strict=True)]
-    if settings.user_from_name is not None:
-        preset = PRESETS.get(settings.user_from_name)
-        found = _from_names(addresses, preset.pattern if preset else settings.user_from_name, problems)
-        lines.append(f"users from names by {settings.user_from_name!r}")
-    elif (contents["user"] != "").all():
-        found, preset = pd.DataFrame({"user": contents["user"]}), None
+    preset = None
+    if settings.user_from_name is None and len(contents) and (contents["user"] != "").all():
+        found = pd.DataFrame({"user": contents["user"]})
         lines.append("users from the labels inside the file")
-    elif (name := find_preset(addresses[:: max(1, len(addresses) // _PRESET_SAMPLE)])) is not None:
-        preset = PRESETS[name]
-        found = _from_names(addresses, preset.pattern, problems)
-        lines.append(f"named as the set {name}: {preset.note}")
     else:
-        found, preset = _from_folders(addresses, source, lines), None
+        found, preset = _whose(addresses, source, settings, problems, lines)
     kept = contents.drop(columns=[c for c in found.columns if c in contents])
     table = pd.concat([kept, found], axis=1, join="inner").reset_index(drop=True)
     if "number" not in table:
@@ -102,6 +95,48 @@ def _from_files(source: Path, settings: ImportSettings, problems: Problems) -> L
             for file, member, entry in zip(table["file"], table["member"], table["entry"], strict=True)
         ]
     return Listing(root, table, lines, preset)
+
+
+def label_files(
+    source: Path, settings: ImportSettings, problems: Problems, wanted: Callable[[str], bool]
+) -> tuple[Path, pd.DataFrame, list[str]]:
+    """(root, table of whole files with user, session, recording, split and further labels, lines of the report)."""
+    if not source.exists():
+        raise MdgenError(f"{source}: no such folder or file; give what holds the recordings")
+    manifest = find_manifest(source) if source.is_dir() else source if is_manifest(source) else None
+    if manifest is not None and settings.only is None:
+        table, lines = read_manifest(manifest, problems)
+        return manifest.parent, _with_defaults(table), lines
+    root, walked = _walked(source, settings)
+    files, lines = [file for file in walked.files if wanted(file)], walked.lines
+    if not files:
+        raise MdgenError(f"{source}: holds no recordings; give a folder of samples, or --only")
+    found, _ = _whose(files, source, settings, problems, lines)
+    table = pd.DataFrame({"file": files}).join(found, how="inner").reset_index(drop=True)
+    table = _with_defaults(table)
+    return root, table, lines + _check_users(Listing(root, table, []))
+
+
+def _walked(source: Path, settings: ImportSettings) -> tuple[Path, Walk]:
+    """(the folder that paths are below, the files of `source`, which may be one file)."""
+    if source.is_dir():
+        return source, walk(source, settings.only)
+    return source.parent, Walk({source.name: source.stat().st_size})
+
+
+def _whose(
+    addresses: list[str], source: Path, settings: ImportSettings, problems: Problems, lines: list[str]
+) -> tuple[pd.DataFrame, Preset | None]:
+    """(labels by row, the preset they fit): by the pattern given, else by a preset that fits, else by folders."""
+    if settings.user_from_name is not None:
+        preset = PRESETS.get(settings.user_from_name)
+        lines.append(f"users from names by {settings.user_from_name!r}")
+        return _from_names(addresses, preset.pattern if preset else settings.user_from_name, problems), preset
+    name = find_preset(addresses[:: max(1, len(addresses) // _PRESET_SAMPLE)])
+    if name is not None:
+        lines.append(f"named as the set {name}: {PRESETS[name].note}")
+        return _from_names(addresses, PRESETS[name].pattern, problems), PRESETS[name]
+    return _from_folders(addresses, source, lines), None
 
 
 def _one_family(source: Path, files: list[str]) -> tuple[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Importing: folders of pictures become data sets with recordings and roles; killed, it goes on; planned, it is shown."""
+"""Importing: folders of pictures become data sets with recordings and roles; killed, it goes on; a plan is shown."""
 
 from pathlib import Path
 
