@@ -86,7 +86,7 @@ def walker_cube(radar: RadarFile, seconds: float) -> tuple[np.ndarray, float]:
     joints = gait.joints(time / gait.cycle_s)
     parts = [JOINTS.index(name) for name in ("chest", "pelvis", "left_ankle", "right_ankle", "left_wrist")]
     range_m = np.linalg.norm(np.array([9.0, 0.0, 1.0]) - joints[:, parts], axis=2)
-    strength = np.broadcast_to([1.0, 1.0, 0.3, 0.3, 0.2], range_m.shape)
+    strength = np.broadcast_to([1.0, 0.4, 0.15, 0.15, 0.1], range_m.shape)
     samples = radar.samples_per_chirp or 0
     cube = beat(range_m, strength, samples, 1e9, radar.carrier_hz)
     wall = beat(np.full((1, 1), 6.0), np.full((1, 1), 30.0), samples, 1e9, radar.carrier_hz)
@@ -217,6 +217,7 @@ def test_a_raw_plan_writes_nothing(tmp_path: Path) -> None:
         (b"", "cannot be read as radar samples"),
         (b"\0" * 100, "holds 0.0. s of samples, less than two windows"),
     ],
+    ids=["empty", "short"],
 )
 def test_short_and_empty_samples_are_refused_or_skipped(tmp_path: Path, content: bytes, message: str) -> None:
     source = recordings(tmp_path / "in")

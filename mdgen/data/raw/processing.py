@@ -24,8 +24,8 @@ _MEAN_S = 2.0
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """decibel: float32 [Doppler, time], row 0 the highest approaching velocity. velocity_mps: float [Doppler], the middle
-    of each row. step_s: between columns. notes: what was done or found."""
+    """decibel: float32 [Doppler, time], row 0 the highest approaching velocity. velocity_mps: float [Doppler], of the
+    rows. step_s: between columns. notes: what was done or found."""
 
     decibel: np.ndarray
     velocity_mps: np.ndarray
