@@ -57,7 +57,7 @@ def read_picture(file: Path) -> np.ndarray:
 def write_png16(file: Path, image: np.ndarray) -> None:
     """Write float [H, W] in [-1, 1] as a 16-bit gray PNG (step 3e-5)."""
     levels = np.round((np.clip(image, -1, 1) + 1) * (65535 / 2)).astype(np.uint16)
-    Image.fromarray(levels).save(file)
+    Image.fromarray(levels).save(file, compress_level=1)  # speckle hardly compresses: speed is worth more
 
 
 def _check(picture: Image.Image, file: Path) -> None:

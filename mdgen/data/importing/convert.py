@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +30,54 @@ class Fact:
     error: str = ""
 
 
+#: In the folder of an unfinished import: the windows as they are, to be looked through for overlaps.
+STORE = "windows.u16"
+
+
+class WindowStore:
+    """Windows [H, W] of equal size on a disk, 16 bits a pixel, read a few at a time."""
+
+    def __init__(self, file: Path, shape: tuple[int, int] = (0, 0), rows: np.ndarray | None = None) -> None:
+        """shape: of a window; rows: which of the stored windows this stands for (both needed for reading only)."""
+        self.file, self._rows = file, np.arange(0) if rows is None else rows
+        self._shape, self._descriptor = shape, -1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self._rows), 1, *self._shape)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """float32 [len(rows), 1, H, W] in [-1, 1]."""
+        size = 2 * self._shape[0] * self._shape[1]
+        parts = [os.pread(self._open(), size, int(row) * size) for row in self._rows[rows]]
+        levels = np.frombuffer(b"".join(parts), np.uint16).reshape(len(parts), 1, *self._shape)
+        return levels * np.float32(2 / 65535) - 1
+
+    def write(self, row: int, image: np.ndarray) -> None:
+        """Store `image` [H, W] in [-1, 1] as window `row`."""
+        levels = np.round((image + 1) * np.float32(65535 / 2)).astype(np.uint16)
+        os.pwrite(self._open(), levels.tobytes(), row * levels.nbytes)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _open(self) -> int:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o644)
+        return self._descriptor
+
+
 class Converter:
     """Converts rows of a listing and writes them below `out`. Holds one file at a time."""
 
     def __init__(self, root: Path, plan: Plan, size: int | None, out: Path) -> None:
         self.source, self.plan, self.size, self.out = Source(root), plan, size, out
+        self.store = WindowStore(out / STORE)
 
     def convert(self, row: int, entry) -> Fact:
         """Write the spectrogram of `entry` (a row of the listing) as number `row`; an unreadable one is a fact too."""
@@ -47,6 +91,7 @@ class Converter:
         if image.ndim == 3:
             Image.fromarray(image).save(self.out / file)
         else:
+            self.store.write(row, image)
             write_png16(self.out / file, image)
         return Fact(row, file, *facts)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from natsort import natsorted
+from PIL import Image
 
 from mdgen.data.dataset import ROLES, START_COLUMN
-from mdgen.data.images import read_picture
+from mdgen.data.importing.convert import STORE, WindowStore
 from mdgen.data.importing.settings import ImportSettings
 from mdgen.data.recordings import NATIVE_COLUMNS, NATIVE_START, block_names, find_recordings
 from mdgen.data.splits import GUARD, UNUSED, assign_roles, leak_share, random_roles
@@ -99,12 +100,16 @@ def _is_numbered(numbers: np.ndarray) -> bool:
 
 def _find_overlap(table: pd.DataFrame, rows: np.ndarray, owner: str, folder: Path) -> str:
     """Fill recording and start columns of `rows`; returns a line of the report."""
-    images = np.stack([read_picture(folder / file) for file in table["file"].to_numpy()[rows]])
+    with Image.open(folder / table["file"].iloc[0]) as picture:
+        shape = picture.size[::-1]
+    numbers = table["file"].iloc[rows].str.extract(r"(\d+)\.png$")[0].astype(int).to_numpy()
+    images = WindowStore(folder / STORE, shape, numbers)
     spans = table[NATIVE_COLUMNS].to_numpy()[rows] if NATIVE_COLUMNS in table else None
     if spans is not None and np.isnan(spans).any():
         spans = None
     label = " ".join(dict.fromkeys(part for part in owner.split("\x1f") if part and "/" not in part))
     plan = find_recordings(images, [label] * len(rows), table["number"].to_numpy()[rows].tolist(), spans)
+    images.close()
     for column in (START_COLUMN, NATIVE_START):
         if column in plan.table and column not in table:
             table[column] = np.nan

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from mdgen.data.dataset import require_free
-from mdgen.data.importing.convert import Fact
+from mdgen.data.importing.convert import STORE, Fact
 from mdgen.data.importing.layouts import Listing
 from mdgen.data.importing.settings import ImportSettings
 from mdgen.errors import MachineError, MdgenError
@@ -65,6 +65,7 @@ class Work:
                 table = pd.DataFrame({"file": list(skipped), "reason": list(skipped.values())})
                 table.to_csv(self.folder / "skipped.csv", index=False)
             self.journal.unlink(missing_ok=True)
+            (self.folder / STORE).unlink(missing_ok=True)
             (self.folder / "import.json").unlink()
             require_free(self.out)
             if self.out.exists():

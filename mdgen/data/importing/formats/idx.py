@@ -20,18 +20,17 @@ class IdxFolder(Container):
         super().__init__(file)
         self._files = {f.name.split("-idx")[0]: f for f in sorted(file.iterdir()) if is_idx(f.name)}
         self._open: tuple[str, IO[bytes], int] | None = None
+        self._headers: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
 
     def arrays(self) -> dict[str, ArrayInfo]:
         found = {}
-        for name, file in self._files.items():
-            with _stream(file) as stream:
-                shape, dtype = _header(stream)
+        for name in self._files:
+            shape, dtype = self._header(name)
             found[name] = ArrayInfo(shape, dtype.kind)
         return found
 
     def read(self, name: str, index: int | None = None) -> np.ndarray:
-        with _stream(self._files[name]) as stream:
-            shape, dtype = _header(stream)
+        shape, dtype = self._header(name)
         self.check_size(shape, index)
         if index is None:
             with _stream(self._files[name]) as stream:
@@ -42,6 +41,12 @@ class IdxFolder(Container):
         data = stream.read(entry)
         self._open = (name, stream, 4 + 4 * len(shape) + (index + 1) * entry)
         return np.frombuffer(data, dtype).reshape(shape[1:])
+
+    def _header(self, name: str) -> tuple[tuple[int, ...], np.dtype]:
+        if name not in self._headers:
+            with _stream(self._files[name]) as stream:
+                self._headers[name] = _header(stream)
+        return self._headers[name]
 
     def close(self) -> None:
         if self._open is not None:
