@@ -141,7 +141,7 @@ def bare_loop(source: Path, out: Path) -> float:
 
 
 def run_import(source: Path, out: Path, keep: bool = False) -> tuple[float, float, float, int]:
-    """(processor seconds, wall seconds, peak MB, windows) of an import in a process of its own; start-up not counted."""
+    """(processor seconds, wall seconds, peak MB, windows) of an import in a process of its own, without start-up."""
     shutil.rmtree(out, ignore_errors=True)
     if not keep:
         shutil.rmtree(out.parent / f".{out.name}.importing", ignore_errors=True)

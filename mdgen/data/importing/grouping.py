@@ -57,7 +57,8 @@ def name_groups(
     if len(lines) > _MAX_LINES:
         lines = [*lines[:_MAX_LINES], f"... and {len(lines) - _MAX_LINES} more"]
     _tell_owners_apart(table, owner_of)
-    return table, lines
+    empty = [c for c in (START_COLUMN, NATIVE_START) if c in table and table[c].isna().all()]
+    return table.drop(columns=empty), lines
 
 
 def give_roles(table: pd.DataFrame, settings: ImportSettings, width: int) -> tuple[pd.DataFrame, list[str]]:

@@ -79,6 +79,8 @@ def _from_files(source: Path, settings: ImportSettings, problems: Problems) -> L
     root, walked = _walked(source, settings)
     family, files = _one_family(source, list(walked.files))
     contents = list_contents(Source(root), files, settings, problems, family)
+    if contents.empty:
+        raise MdgenError(f"{source}: nothing can be read; the first: {next(iter(problems.found.values()))}")
     lines = [f"{len(files)} {family} file(s), {len(contents)} spectrograms", *walked.lines]
     addresses = [_address(file, member) for file, member in zip(contents["file"], contents["member"], strict=True)]
     preset = None
@@ -246,9 +248,7 @@ def _check_users(listing: Listing) -> list[str]:
     for user in users:
         other = by_form.setdefault(unicodedata.normalize("NFC", user), user)
         if other != user:
-            raise MdgenError(
-                f"users {other!a} and {user!a} look the same but are spelt in other Unicode forms; rename one"
-            )
+            raise MdgenError(f"users {other!a} and {user!a}: equal but for their Unicode form (NFC, NFD); rename one")
     lines = []
     for what, form in (("case", str.casefold), ("leading zeros", lambda u: re.sub(r"\b0+(?=\d)", "", u))):
         alike: dict[str, list[str]] = {}

@@ -73,7 +73,9 @@ def find_scale(samples: list[np.ndarray], wish: ScaleName, dynamic_range_db: flo
     """(the scale of arrays like `samples`, what could not be known). Complex values are amplitudes."""
     if wish != "auto":
         return Scale(wish, dynamic_range_db), []
-    finite = [sample[np.isfinite(sample)] for sample in samples]
+    finite = [sample[np.isfinite(sample)] for sample in samples if np.isfinite(sample).any()]
+    if not finite:
+        return Scale("db", dynamic_range_db), []
     lowest, highest = min(float(np.min(v.real)) for v in finite), max(float(np.max(np.abs(v))) for v in finite)
     whole = all(np.array_equal(v, np.round(v.real)) for v in finite)
     contrast = float(np.median([np.max(np.abs(v)) / max(float(np.median(np.abs(v))), 1e-30) for v in finite]))
