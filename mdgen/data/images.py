@@ -56,7 +56,16 @@ def read_picture(file: Path) -> np.ndarray:
 
 def write_png16(file: Path, image: np.ndarray) -> None:
     """Write float [H, W] in [-1, 1] as a 16-bit gray PNG (step 3e-5)."""
-    levels = np.round((np.clip(image, -1, 1) + 1) * (65535 / 2)).astype(np.uint16)
+    write_levels(file, to_levels16(image))
+
+
+def to_levels16(image: np.ndarray) -> np.ndarray:
+    """uint16 of [-1, 1]: 0 is -1, 65535 is 1."""
+    return np.round((np.clip(image, -1, 1) + 1) * (65535 / 2)).astype(np.uint16)
+
+
+def write_levels(file: str | Path, levels: np.ndarray) -> None:
+    """Write uint16 [H, W] as a gray PNG."""
     Image.fromarray(levels).save(file, compress_level=1)  # speckle hardly compresses: speed is worth more
 
 

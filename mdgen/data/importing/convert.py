@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from mdgen.data.colormaps import Rendering, resize_area, undo_rendering
-from mdgen.data.images import write_png16
+from mdgen.data.images import to_levels16, write_levels
 from mdgen.data.importing.formats import Source
 from mdgen.data.importing.survey import Plan, is_picture, read_plane, spectrogram_name
 from mdgen.errors import MdgenError
 
 
-@dataclass(frozen=True)
-class Fact:
+class Fact(NamedTuple):
     """What became of a row: file (in the data set, "" = left out), columns of the manifest, or the error."""
 
     row: int
@@ -56,9 +55,8 @@ class WindowStore:
         levels = np.frombuffer(b"".join(parts), np.uint16).reshape(len(parts), 1, *self._shape)
         return levels * np.float32(2 / 65535) - 1
 
-    def write(self, row: int, image: np.ndarray) -> None:
-        """Store `image` [H, W] in [-1, 1] as window `row`."""
-        levels = np.round((image + 1) * np.float32(65535 / 2)).astype(np.uint16)
+    def write(self, row: int, levels: np.ndarray) -> None:
+        """Store uint16 [H, W] as window `row`."""
         os.pwrite(self._open(), levels.tobytes(), row * levels.nbytes)
 
     def close(self) -> None:
@@ -83,19 +81,19 @@ class Converter:
         """Write the spectrogram of `entry` (a row of the listing) as number `row`; an unreadable one is a fact too."""
         file = f"images/{row:06d}.png"
         try:
-            values = read_plane(self.source, entry)
-            with_name = self._of_kind(values, self.source.root / spectrogram_name(entry))
-            image, facts = self._scaled(with_name, self.source.root / spectrogram_name(entry))
+            name = f"{self.source.root}/{spectrogram_name(entry)}"
+            image, facts = self._scaled(self._of_kind(read_plane(self.source, entry), name), name)
         except MdgenError as error:
             return Fact(row, error=str(error))
         if image.ndim == 3:
-            Image.fromarray(image).save(self.out / file)
+            Image.fromarray(image).save(f"{self.out}/{file}")
         else:
-            self.store.write(row, image)
-            write_png16(self.out / file, image)
+            levels = to_levels16(image)
+            self.store.write(row, levels)
+            write_levels(f"{self.out}/{file}", levels)
         return Fact(row, file, *facts)
 
-    def _of_kind(self, values: np.ndarray, name: Path) -> np.ndarray:
+    def _of_kind(self, values: np.ndarray, name: str) -> np.ndarray:
         """`values`, if they are of the plan's kind: colours are not gray levels, nor pictures numbers."""
         if self.plan.kind == "colour":
             return values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)
@@ -112,7 +110,7 @@ class Converter:
             )
         return values
 
-    def _scaled(self, values: np.ndarray, name: Path) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    def _scaled(self, values: np.ndarray, name: str) -> tuple[np.ndarray, tuple[float, float, float, float]]:
         """(float32 [H, W] in [-1, 1] or uint8 [H, W, 3], (residual, native columns, db_min, db_max))."""
         plan, nothing = self.plan, float("nan")
         if plan.kind == "colour":

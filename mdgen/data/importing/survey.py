@@ -99,13 +99,12 @@ def _samples(listing: Listing, problems: Problems) -> list[tuple[str, np.ndarray
 def read_plane(source: Source, row) -> np.ndarray:
     """The stored values of a row of a listing, [H, W] or uint8 [H, W, 3]. NaN and +inf are refused; -inf is 0 in dB."""
     values = source.read(row.file, row.member, row.entry)
-    name = source.root / spectrogram_name(row)
     try:
         values = to_plane(values)
     except MdgenError as error:
-        raise MdgenError(f"{name}: {error}; mend it or leave it out") from error
+        raise MdgenError(f"{source.root / spectrogram_name(row)}: {error}; mend it or leave it out") from error
     if values.dtype.kind in "fc" and (np.isnan(values).any() or np.isposinf(values.real).any()):
-        raise MdgenError(f"{name}: holds NaN or infinite values; repair or remove it")
+        raise MdgenError(f"{source.root / spectrogram_name(row)}: holds NaN or infinite values; repair or remove it")
     return values
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import astuple, fields
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +23,6 @@ from mdgen.errors import MachineError, MdgenError
 
 #: Settings that only matter after conversion, or not at all: they may differ when an import goes on.
 _LATER = {"fractions", "seed", "session_length", "recording_length", "workers", "on_error"}
-_COLUMNS = [f.name for f in fields(Fact)]
 
 
 class Work:
@@ -55,7 +53,7 @@ class Work:
     def note(self, facts: Iterable[Fact]) -> None:
         """Add to the journal what has been written; one line each, so that a torn end loses one line."""
         with open(self.journal, "a", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows(astuple(fact) for fact in facts)
+            csv.writer(stream).writerows(facts)
 
     def finish(self, manifest: pd.DataFrame, skipped: dict[str, str]) -> None:
         """Write the manifest and what was left out, and turn the folder into the target."""
@@ -88,7 +86,9 @@ class Work:
         if not self.journal.exists():
             return []
         with open(self.journal, newline="", encoding="utf-8", errors="replace") as stream:
-            rows = [row for row in csv.reader(line.replace("\0", "") for line in stream) if len(row) == len(_COLUMNS)]
+            rows = [
+                row for row in csv.reader(line.replace("\0", "") for line in stream) if len(row) == len(Fact._fields)
+            ]
         facts: dict[int, Fact] = {}
         for row in rows:
             try:
@@ -110,7 +110,7 @@ class Work:
         """The journal anew, without torn lines."""
         temporary = self.journal.with_suffix(".new")
         with open(temporary, "w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows(astuple(fact) for fact in facts)
+            csv.writer(stream).writerows(facts)
         os.replace(temporary, self.journal)
 
 
