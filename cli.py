@@ -108,39 +108,59 @@ def simulate(
 @app.command("import")
 @_command
 def import_(
-    source: Annotated[Path, typer.Option("--from", help="Folder per user of pictures (PNG, JPEG) or .npy arrays.")],
+    source: Annotated[Path, typer.Option("--from", help="Folder, manifest or file of arrays; with --raw of samples.")],
     out: Annotated[Path, typer.Option("--out", help="Data set to write.")],
-    size: Annotated[int | None, typer.Option(help="Pixels a side.", min=8)] = 64,
+    size: Annotated[int | None, typer.Option(help="Pixels a side; 0 keeps the files' own.", min=0)] = 64,
     user_from_name: Annotated[
-        str | None, typer.Option(help="Regular expression with a group `user` on file names.")
+        str | None, typer.Option(help="Regular expression (groups user, session, ...) or a preset: gait31, ci4r, ...")
     ] = None,
+    only: Annotated[str | None, typer.Option(help="Files that fit this pattern, e.g. '*.png'.")] = None,
+    array: Annotated[str | None, typer.Option(help="Arrays to take inside .mat, .npz, HDF5; a pattern.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Array inside the file that names the users.")] = None,
+    colormap: Annotated[str, typer.Option(help="auto, gray, jet, parula, ...; rgb keeps natural colours.")] = "auto",
+    crop: Annotated[bool, typer.Option(help="Cut axes and white borders off.")] = True,
+    scale: Annotated[str, typer.Option(help="auto, signed, unit, gray, db, amplitude or power.")] = "auto",
+    dynamic_range_db: Annotated[float, typer.Option(help="What values in dB span below their peak.")] = 40.0,
+    orientation: Annotated[str, typer.Option(help="auto, keep, flip, transpose or transpose-flip.")] = "auto",
     session_length: Annotated[int | None, typer.Option(help="So many consecutive numbers are one session.")] = None,
     recording_length: Annotated[int | None, typer.Option(help="So many consecutive numbers are one recording.")] = None,
     fractions: Annotated[
         str | None, typer.Option(help="Shares of the roles, e.g. train=.5,judge=.25,val=.1,test=.15.")
     ] = None,
+    on_error: Annotated[str, typer.Option(help="stop, or skip and list what cannot be read.")] = "stop",
+    workers: Annotated[int, typer.Option(help="Processes that convert.", min=1)] = 1,
+    raw: Annotated[bool, typer.Option("--raw", help="The files hold radar samples; describe the radar.")] = False,
+    radar: Annotated[Path | None, typer.Option(help="YAML that describes the radar, for --raw.")] = None,
+    dry_run: DryRunOption = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Bring pictures into a data set: colours inverted, recordings found, roles given. Says what was found.
+    """Bring spectrograms (or, with --raw, radar samples) into a data set, and say what was found and what not.
+
+    The same command goes on where a killed one stopped. What to type for what: docs/data.md.
 
     Example: mdgen import --from gait --out data/gait --size 64
     """
-    from mdgen.data.dataset import write_dataset
-    from mdgen.data.importer import import_folder
+    from mdgen.config import checked
+    from mdgen.data.importing.importer import import_dataset, plan_import
+    from mdgen.data.importing.settings import ImportSettings
     from mdgen.data.splits import parse_fractions
 
-    data, report = import_folder(
-        source,
-        size=size,
-        user_pattern=user_from_name,
-        fractions=parse_fractions(fractions) if fractions else None,
-        seed=seed,
-        session_length=session_length,
-        recording_length=recording_length,
-    )
-    write_dataset(data, out)
-    print("\n".join(report.lines))
-    print(f"{len(data)} spectrograms of {len(data.users)} users in {out}")
+    given = {k: v for k, v in locals().items() if k in ImportSettings.model_fields and k not in ("size", "fractions")}
+    given |= {"size": size or None} | ({"fractions": parse_fractions(fractions)} if fractions else {})
+    settings = checked(ImportSettings, given, "import")
+    if raw:
+        from mdgen.data.raw.importer import import_raw, plan_raw
+        from mdgen.data.raw.settings import read_radar
+
+        described = read_radar(radar)
+        if dry_run:
+            return print("\n".join(plan_raw(source, out, described, settings)))
+        report = import_raw(source, out, described, settings, _progress())
+    elif dry_run:
+        return print("\n".join(plan_import(source, out, settings)))
+    else:
+        report = import_dataset(source, out, settings, _progress())
+    print("\n".join([*report.lines, f"{report.windows} spectrograms of {report.users} users in {out}"]))
 
 
 @app.command("import-public")

@@ -7,13 +7,16 @@ does to them is fooled.
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mdgen.data.dataset import SpectrogramSet, read_dataset
-from mdgen.data.importer import import_folder
+from mdgen.data.importing.importer import import_dataset
+from mdgen.data.importing.settings import ImportSettings
 from mdgen.data.simulator import RadarSettings, simulate
 from mdgen.data.splits import assign_roles
 from validation.controls import as_synthetic
@@ -79,11 +82,13 @@ def gestures(folder: Path, seed: int = 0) -> Case:
     return _held_back(f"gestures, split {seed}", data, seed, zero_row=30.5)
 
 
-def _opened(folder: Path, **lengths: int) -> SpectrogramSet:
+def _opened(folder: Path, **lengths: Any) -> SpectrogramSet:
     """A data set, or else a folder of pictures to import."""
     if (folder / "manifest.csv").exists():
         return read_dataset(folder)
-    return import_folder(folder, size=SIZE, **lengths)[0]
+    with tempfile.TemporaryDirectory() as work:
+        import_dataset(folder, Path(work) / "data", ImportSettings(size=SIZE, **lengths))
+        return read_dataset(Path(work) / "data")
 
 
 def _held_back(name: str, data: SpectrogramSet, seed: int, zero_row: float) -> Case:

@@ -24,7 +24,7 @@ from mdgen.progress import Progress
 from mdgen.run import Run
 from mdgen.training.fine_tuning import fine_tune
 from mdgen.training.joint import train_joint
-from validation.judge import Judge
+from validation.networks.judge import Judge
 
 
 def main() -> None:

@@ -7,10 +7,10 @@ from functools import cached_property
 import numpy as np
 
 from mdgen.data.dataset import SpectrogramSet
-from validation.distances import kernel_distance, standardise
-from validation.diversity import overall, variety
-from validation.judge import Judge
-from validation.scores import cosine_scores
+from validation.blocks.diversity import overall, variety
+from validation.measures.distances import kernel_distance, standardise
+from validation.measures.scores import cosine_scores
+from validation.networks.judge import Judge
 
 #: Random halvings of held-out real data that say how far apart two real sets are.
 HALVINGS = 40

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
+from scipy.spatial import cKDTree
 
-#: Maps that are recognised, by their matplotlib names; those of a plot in the field come first.
-COLORMAPS = ("jet", "turbo", "viridis", "plasma", "inferno", "magma", "hot")
+#: Maps that are recognised, by their matplotlib names (parula: MATLAB's, since R2017a and before); those of a plot in
+#: the field come first.
+COLORMAPS = ("jet", "parula", "parula2014", "turbo", "viridis", "plasma", "inferno", "magma", "hot")
+#: MATLAB's default maps at equal steps, as plots show them; linear in between.
+_PARULA = {
+    "parula": "3e26a8 4332cb 4741e5 4852f4 4563fd 3875fe 2e87f7 2797eb 20a5e3 12b1d6 02bac3 "
+    "24c1ae 37c897 57cc7a 81cc59 abc739 d1bf27 f0ba36 fec338 fad62d f5e924 f9fb15",
+    "parula2014": "352a87 353dad 2053d4 0268e1 0d75dc 1481d6 108ed2 079ccf 06a7c6 0faeb9 25b5a9 "
+    "42bb98 65be86 87bf77 a5be6b c0bc60 d9ba56 f1b94a ffc337 fad32a f5e41d f9fb0e",
+}
 #: Weight of Cb and Cr against Y. JPEG's own tables quantise chroma about three times as coarsely as luminance.
 CHROMA_WEIGHT = 0.35
 #: A picture is on a map when its mean distance to it is below this (levels of 255) ...
@@ -28,6 +37,7 @@ MAX_CELLS_PER_PIXEL = 1.35
 _LEVELS = 256
 #: ITU-T T.871 (JFIF) RGB to Y, Cb, Cr (without the offset of 128).
 _YCBCR = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+_WEIGHTED = _YCBCR.T * np.array([1, CHROMA_WEIGHT, CHROMA_WEIGHT])
 
 
 def detect_colormap(pixels: np.ndarray) -> str | None:
@@ -45,8 +55,11 @@ def invert_colormap(pixels: np.ndarray, name: str) -> tuple[np.ndarray, float]:
 
     The residual is the mean RGB distance (levels of 255) between the colours and those of the values found.
     """
-    values, distances = _match(pixels.reshape(-1, 3), name)
-    return values.reshape(pixels.shape[:2]).astype(np.float32), float(distances.mean())
+    colours = np.rint(pixels).astype(np.uint8).reshape(-1, 3)
+    levels = _memo(name).look_up(colours)
+    distances = np.linalg.norm(colours - map_colours(name).astype(np.float32)[levels], axis=1)
+    values = levels.astype(np.float32) / np.float32(_LEVELS - 1)
+    return values.reshape(pixels.shape[:2]), float(distances.mean())
 
 
 @dataclass(frozen=True)
@@ -120,11 +133,27 @@ class Rendering:
     columns: Grid | None = None
     own_columns: bool = False
 
+    @property
+    def words(self) -> str:
+        """The same as a line of a report."""
+        text = "gray levels, scale kept" if self.colormap is None else f"colour map {self.colormap}, inverted"
+        if self.rows is not None:
+            text += f"; natively about {self.rows.count:.0f} rows"
+        if self.columns is not None:
+            text += f"; natively {self.columns.count:.0f} columns"
+        return text + ("; natively of differing numbers of columns" if self.own_columns else "")
 
-def find_rendering(pictures: Sequence[np.ndarray], with_cells: bool = True) -> Rendering | None:
-    """The rendering of `pictures` of one size (uint8/16 [H, W] or uint8 [H, W, 3]); None = colours on no known map."""
-    colormap = None
-    if pictures[0].ndim == 3:
+
+def find_rendering(
+    pictures: Sequence[np.ndarray], with_cells: bool = True, colormap: str | None = None
+) -> Rendering | None:
+    """The rendering of `pictures` of one size (uint8/16 [H, W] or uint8 [H, W, 3]); None = colours on no known map.
+
+    with_cells: look for enlarged cells. colormap: the map of coloured pictures, where it is known.
+    """
+    if pictures[0].ndim == 2:
+        colormap = None
+    elif colormap is None:
         colormap = detect_colormap(np.concatenate([_sample(p.reshape(-1, 3), 2000) for p in pictures])[None])
         if colormap is None:
             return None
@@ -149,10 +178,11 @@ def undo_rendering(pixels: np.ndarray, rendering: Rendering, size: int | None) -
         return *_to_values(pixels, rendering.colormap), float("nan")
     columns = find_grid(step_profile(pixels, 1)) if rendering.own_columns else rendering.columns
     grids = [g if g is not None and g.count <= size * MAX_CELLS_PER_PIXEL else None for g in (rendering.rows, columns)]
-    colours = pixels.astype(float).reshape(*pixels.shape[:2], -1)
+    colours = pixels.reshape(*pixels.shape[:2], -1)
+    colours = colours.astype(np.float32) if any(g is not None for g in grids) else colours
     for axis, grid in enumerate(grids):
         if grid is not None:
-            means = np.tensordot(grid.weights(colours.shape[axis]), colours, (1, axis))
+            means = np.tensordot(grid.weights(colours.shape[axis]).astype(np.float32), colours, (1, axis))
             colours = np.moveaxis(means, 0, axis)
     values, residual = _to_values(colours if pixels.ndim == 3 else colours[..., 0], rendering.colormap, pixels.dtype)
     points = (np.arange(size) + 0.5) / size
@@ -164,16 +194,21 @@ def undo_rendering(pixels: np.ndarray, rendering: Rendering, size: int | None) -
 
 def resize_area(image: np.ndarray, size: int) -> np.ndarray:
     """float32 [H, W] to [size, size]: the exact mean over equal areas (enlarging repeats pixels)."""
-    height, width = image.shape
-    return (_area_weights(height, size) @ image @ _area_weights(width, size).T).astype(np.float32)
+    image = np.asarray(image, np.float32)
+    for axis, length in enumerate(image.shape):
+        if length % size == 0:
+            image = image.reshape(*image.shape[:axis], size, length // size, *image.shape[axis + 1 :]).mean(axis + 1)
+        else:
+            image = np.moveaxis(np.tensordot(_area_weights(length, size), image, (1, axis)), 0, axis)
+    return np.ascontiguousarray(image)
 
 
-@cache
+@lru_cache(maxsize=64)
 def _area_weights(length: int, size: int) -> np.ndarray:
-    """float [size, length]: the share that each of `length` pixels has in each of `size` equal parts."""
+    """float32 [size, length]: the share that each of `length` pixels has in each of `size` equal parts."""
     edges, pixels = np.arange(size + 1) * (length / size), np.arange(length)
     shared = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return np.clip(shared, 0, None) * (size / length)
+    return (np.clip(shared, 0, None) * (size / length)).astype(np.float32)
 
 
 def _if_clear(grid: Grid) -> Grid | None:
@@ -183,10 +218,10 @@ def _if_clear(grid: Grid) -> Grid | None:
 def _to_values(pixels: np.ndarray, colormap: str | None, dtype: np.dtype | None = None) -> tuple[np.ndarray, float]:
     if colormap is not None:
         return invert_colormap(pixels, colormap)
-    return (pixels / (65535 if (dtype or pixels.dtype) == np.uint16 else 255)).astype(np.float32), 0.0
+    return pixels * np.float32(1 / (65535 if (dtype or pixels.dtype) == np.uint16 else 255)), 0.0
 
 
-@cache
+@lru_cache(maxsize=16)
 def _search(length: int) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of cells to try, and for each the phasor of every step between pixels, complex [counts, length - 1]."""
     counts = np.arange(length / 12, length / 2.5, 0.05)
@@ -194,23 +229,54 @@ def _search(length: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def _table(name: str) -> np.ndarray:
+def map_colours(name: str) -> np.ndarray:
     """float [levels, 3]: RGB colours (0..255) of a map."""
+    points = np.linspace(0, 1, _LEVELS)
+    if name in _PARULA:
+        anchors = np.array([list(bytes.fromhex(colour)) for colour in _PARULA[name].split()], float)
+        return np.stack([np.interp(points, np.linspace(0, 1, len(anchors)), c) for c in anchors.T], axis=1)
     import matplotlib
 
-    return matplotlib.colormaps[name](np.linspace(0, 1, _LEVELS))[:, :3] * 255
+    return matplotlib.colormaps[name](points)[:, :3] * 255
 
 
 def _match(colours: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Values (0..1) of the nearest map colours to `colours` [N, 3], and the RGB distances to them."""
-    table = _table(name)
-    weight = np.array([1, CHROMA_WEIGHT, CHROMA_WEIGHT])
-    near = (table @ _YCBCR.T) * weight
-    index = np.empty(len(colours), int)
-    for start in range(0, len(colours), 16_384):
-        part = (colours[start : start + 16_384] @ _YCBCR.T) * weight
-        index[start : start + 16_384] = ((near**2).sum(1) - 2 * part @ near.T).argmin(1)
-    return index / (_LEVELS - 1), np.linalg.norm(colours - table[index], axis=1)
+    index = _nearest(np.asarray(colours, float) @ _WEIGHTED, name)
+    return index / (_LEVELS - 1), np.linalg.norm(colours - map_colours(name)[index], axis=1)
+
+
+def _nearest(points: np.ndarray, name: str) -> np.ndarray:
+    """int [N]: the level of a map whose weighted YCbCr colour is nearest to `points` [N, 3]."""
+    return _tree(name).query(points)[1]
+
+
+@cache
+def _tree(name: str) -> cKDTree:
+    return cKDTree(map_colours(name) @ _WEIGHTED)
+
+
+class _Memo:
+    """The level of every colour (24 bits) met so far, 0 where none was: most pictures of a set share their colours."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.levels = name, np.zeros(1 << 24, np.uint16)
+
+    def look_up(self, colours: np.ndarray) -> np.ndarray:
+        """int [N]: levels of `colours`, uint8 [N, 3]."""
+        codes = (colours.astype(np.int32) * np.array([1 << 16, 1 << 8, 1], np.int32)).sum(1)
+        found = self.levels[codes]
+        new = np.unique(codes[found == 0])
+        if len(new):
+            unseen = np.stack([new >> 16, new >> 8 & 255, new & 255], axis=1)
+            self.levels[new] = _nearest(unseen @ _WEIGHTED, self.name) + 1
+            found = self.levels[codes]
+        return found - 1
+
+
+@lru_cache(maxsize=1)
+def _memo(name: str) -> _Memo:
+    return _Memo(name)
 
 
 def _sample(rows: np.ndarray, most: int) -> np.ndarray:

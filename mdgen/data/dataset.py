@@ -254,7 +254,7 @@ def _checked_table(table: pd.DataFrame, source: Path) -> pd.DataFrame:
     for column in NUMBER_COLUMNS:
         if column in table.columns:
             try:
-                table[column] = pd.to_numeric(table[column].where(table[column] != ""))
+                table[column] = pd.to_numeric(table[column].mask(table[column] == ""))
             except ValueError as error:
                 raise MdgenError(f"{source}: column {column!r} must hold numbers ({error})") from error
     wrong = sorted(set(table["split"]) - {*ROLES, "", "unused"})

@@ -12,31 +12,33 @@ from mdgen.errors import MdgenError
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_SIDE = 4096
+#: What is ever handed to a decoder: Pillow knows many more formats, some of which run other programs.
+_CONTAINERS = ("PNG", "JPEG", "TIFF", "BMP")
+_ORIENTATION_TAG = 274
 
 
 def read_pixels(file: Path) -> np.ndarray:
-    """The stored pixels: uint8 or uint16 [H, W] for gray, uint8 [H, W, 3] for colour. Raises `MdgenError`."""
+    """The stored pixels: uint8 or uint16 [H, W] for gray, float32 [H, W] for float TIFF, uint8 [H, W, 3] for colour.
+
+    Raises `MdgenError` for what is missing, broken, too large, CMYK, transparent, animated or rotated by a tag.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file, formats=("PNG", "JPEG")) as picture:
-                width, height = picture.size
-                if max(width, height) > MAX_SIDE:
-                    raise MdgenError(f"{file}: is {width}x{height}; at most {MAX_SIDE} a side is read")
-                if picture.mode in ("L", "I;16", "I"):
+            warnings.simplefilter("ignore")
+            with Image.open(file, formats=_CONTAINERS) as picture:
+                _check(picture, file)
+                if picture.mode in ("L", "I", "F") or picture.mode.startswith("I;16"):
                     return _gray(np.asarray(picture), file)
-                if picture.mode in ("RGBA", "P", "LA"):
+                if picture.mode in ("RGBA", "P", "LA", "PA"):
                     picture = picture.convert("RGBA")
                     if np.asarray(picture)[..., 3].min() < 255:
                         raise MdgenError(f"{file}: has transparent pixels; save it without an alpha channel")
-                if picture.mode == "CMYK":
-                    raise MdgenError(f"{file}: is a CMYK picture; save it as gray or RGB")
                 pixels = np.asarray(picture.convert("RGB"))
     except FileNotFoundError as error:
         raise MdgenError(f"{file}: is missing; restore it or take its row out of the manifest") from error
     except UnidentifiedImageError as error:
-        raise MdgenError(f"{file}: is not a PNG or JPEG picture; replace or remove it") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise MdgenError(f"{file}: is not a PNG, JPEG, TIFF or BMP picture; replace or remove it") from error
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise MdgenError(f"{file}: cannot be decoded ({error}); replace or remove it") from error
     same = (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()
     return pixels[..., 0] if same else pixels
@@ -45,6 +47,8 @@ def read_pixels(file: Path) -> np.ndarray:
 def read_picture(file: Path) -> np.ndarray:
     """float32 [C, H, W] in [-1, 1]; C = 1 for gray (8 or 16 bits), 3 for colour."""
     pixels = read_pixels(file)
+    if pixels.dtype == np.float32:
+        raise MdgenError(f"{file}: is a TIFF of floats; bring it in with `mdgen import`")
     scale = 65535 if pixels.dtype == np.uint16 else 255
     image = pixels.astype(np.float32) * (2 / scale) - 1
     return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
@@ -52,12 +56,35 @@ def read_picture(file: Path) -> np.ndarray:
 
 def write_png16(file: Path, image: np.ndarray) -> None:
     """Write float [H, W] in [-1, 1] as a 16-bit gray PNG (step 3e-5)."""
-    levels = np.round((np.clip(image, -1, 1) + 1) * (65535 / 2)).astype(np.uint16)
-    Image.fromarray(levels).save(file)
+    write_levels(file, to_levels16(image))
+
+
+def to_levels16(image: np.ndarray) -> np.ndarray:
+    """uint16 of [-1, 1]: 0 is -1, 65535 is 1."""
+    return np.round((np.clip(image, -1, 1) + 1) * (65535 / 2)).astype(np.uint16)
+
+
+def write_levels(file: str | Path, levels: np.ndarray) -> None:
+    """Write uint16 [H, W] as a gray PNG."""
+    Image.fromarray(levels).save(file, compress_level=1)  # speckle hardly compresses: speed is worth more
+
+
+def _check(picture: Image.Image, file: Path) -> None:
+    """Raise for what must not be decoded, from the header alone."""
+    width, height = picture.size
+    if max(width, height) > MAX_SIDE:
+        raise MdgenError(f"{file}: is {width}x{height}; at most {MAX_SIDE} a side is read")
+    if picture.mode == "CMYK":
+        raise MdgenError(f"{file}: is a CMYK picture; save it as gray or RGB")
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1:
+        raise MdgenError(f"{file}: holds {frames} pictures; save the one that is meant")
+    if "exif" in picture.info and picture.getexif().get(_ORIENTATION_TAG, 1) != 1:
+        raise MdgenError(f"{file}: is to be shown rotated (EXIF); save it upright")
 
 
 def _gray(pixels: np.ndarray, file: Path) -> np.ndarray:
-    if pixels.dtype == np.uint8:
+    if pixels.dtype in (np.uint8, np.float32):
         return pixels
     if pixels.min() < 0 or pixels.max() > 65535:
         raise MdgenError(f"{file}: 32-bit gray values outside 0..65535; save it as 8 or 16 bits")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from natsort import natsorted
+from scipy.fft import irfft, rfft
 
 from mdgen.data.dataset import START_COLUMN, SpectrogramSet
 
@@ -20,6 +22,8 @@ NATIVE_COLUMNS, NATIVE_START = "native_columns", "native_start"
 #: Pairs of windows of a user drawn from far apart, to learn how alike windows are that do not overlap.
 _NULL_PAIRS = 200
 _FAR_APART = 8
+#: Pairs of windows compared at a time.
+_BLOCK = 128
 #: Where a chain breaks, from the most alike unrelated pair (0) to typical neighbours (1), in Fisher's z.
 _BREAK = 0.1
 #: Typical neighbours must beat every unrelated pair by this, in Fisher's z, to count as overlapping.
@@ -56,10 +60,23 @@ class Recording:
     split: str
 
 
+class Windows(Protocol):
+    """Spectrograms [N, 1, H, W] in memory or on a disk: `windows[rows]` gives float32 [len(rows), 1, H, W]."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, rows: np.ndarray, /) -> np.ndarray: ...
+
+    def __len__(self) -> int: ...
+
+
 def find_recordings(
-    images: np.ndarray, users: Sequence[str], numbers: Sequence[int], spans: Sequence[float] | None = None
+    images: Windows, users: Sequence[str], numbers: Sequence[int], spans: Sequence[float] | None = None
 ) -> RecordingPlan:
     """Recordings of `images` [N, 1, H, W], given whose they are and the number in each file name (-1 = none).
+
+    Images are read a few at a time.
 
     A recording ends where the next window no longer looks like a shifted copy (after missing numbers: shifted as many
     times farther). The threshold is learnt per user from windows far apart and leans to joining, because a recording
@@ -77,7 +94,7 @@ def find_recordings(
     for user in natsorted(set(users)):
         rows = np.flatnonzero(owner == user)
         rows = rows[np.argsort(number[rows], kind="stable")]
-        steps = _chain_steps(images[rows], number[rows], cells[rows])
+        steps = _chain_steps(images, rows, number[rows], cells[rows])
         first = np.flatnonzero(np.concatenate([[True], steps.breaks]))
         sizes = np.diff([*first, len(rows)])
         names[rows] = np.repeat([f"r{i + 1:03d}" for i in range(len(first))], sizes)
@@ -142,21 +159,25 @@ class _Steps:
     unrelated: float
 
 
-def _chain_steps(windows: np.ndarray, numbers: np.ndarray, spans: np.ndarray) -> _Steps:
+def _chain_steps(images: Windows, rows: np.ndarray, numbers: np.ndarray, spans: np.ndarray) -> _Steps:
+    def best_shifts(first: np.ndarray, second: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return _best_shifts(images, rows[first], rows[second], spans[first], spans[second], shifts)
+
     distance = np.diff(numbers)
     shifts, breaks = np.zeros(len(distance), int), distance != 1
     near, usual = np.flatnonzero(distance == 1), int(np.median(spans))
     if len(near) < 3:
         return _Steps(breaks, shifts, 0.0, 0.0, 0.0)
     every = np.arange(max(1, usual // 16), int(0.8 * usual))
-    shift = float(np.median(_best_shifts(windows, near, near + 1, spans, every)[0]))
+    some = near[:: max(1, len(near) // _NULL_PAIRS)]
+    shift = float(np.median(best_shifts(some, some + 1, every)[0]))
     typical = unrelated = 0.0
     for times in range(1, int(0.9 * usual / shift) + 1):
         pairs = np.flatnonzero(distance == times)
         around = np.arange(max(1, int(shift * (times - 0.7))), min(round(shift * (times + 0.7)), usual - 4) + 1)
-        chance = float(_best_shifts(windows, *_far_pairs(len(windows)), spans, around)[1].max())
+        chance = float(best_shifts(*_far_pairs(len(rows)), around)[1].max())
         if len(pairs):
-            shifts[pairs], alike = _best_shifts(windows, pairs, pairs + 1, spans, around)
+            shifts[pairs], alike = best_shifts(pairs, pairs + 1, around)
             if times == 1:
                 typical, unrelated = float(np.median(alike)), chance
                 if _evidence(typical) - _evidence(unrelated) < _MIN_EVIDENCE:
@@ -180,14 +201,21 @@ def _far_pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _best_shifts(
-    windows: np.ndarray, first: np.ndarray, second: np.ndarray, spans: np.ndarray, shifts: np.ndarray
+    images: Windows,
+    first: np.ndarray,
+    second: np.ndarray,
+    spans_a: np.ndarray,
+    spans_b: np.ndarray,
+    shifts: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each pair the best of `shifts` (cells), int [pairs], and the correlation of what then overlaps."""
-    natives = {i: _native(windows[i], spans[i]) for i in {*first.tolist(), *second.tolist()}}
-    scores = np.array(
-        [[_overlap_correlation(natives[a], natives[b], s) for s in shifts] for a, b in zip(first, second, strict=True)]
-    )
-    return shifts[scores.argmax(1)], scores.max(1)
+    """Of each pair of rows the best of `shifts` (cells), int [pairs], and the correlation of what then overlaps."""
+    most = int(max(spans_a.max(), spans_b.max()))
+    scores = []
+    for block in np.array_split(np.arange(len(first)), -(-len(first) // _BLOCK)):
+        a, b = (_Native.of(images[r[block]], s[block], most) for r, s in ((first, spans_a), (second, spans_b)))
+        scores.append(_overlap_correlations(a, b, shifts))
+    table = np.concatenate(scores)
+    return shifts[table.argmax(1)], table.max(1)
 
 
 def _native(window: np.ndarray, span: int) -> np.ndarray:
@@ -196,13 +224,41 @@ def _native(window: np.ndarray, span: int) -> np.ndarray:
     return window[..., ((np.arange(span) + 0.5) * width / span).astype(int)]
 
 
-def _overlap_correlation(a: np.ndarray, b: np.ndarray, shift: int) -> float:
-    length = min(a.shape[-1] - shift, b.shape[-1])
-    if length < 4:
-        return -1.0
-    x, y = a[..., shift : shift + length].ravel(), b[..., :length].ravel()
-    x, y = x - x.mean(), y - y.mean()
-    return float(x @ y / max(np.sqrt((x @ x) * (y @ y)), 1e-12))
+@dataclass(frozen=True)
+class _Native:
+    """Windows at their native columns, ready for correlation. spectra: complex64 [n, rows, F], along time, zero-padded.
+    sums, squares: float [n, columns + 1], cumulative over columns. spans: int [n] columns of each."""
+
+    spectra: np.ndarray
+    sums: np.ndarray
+    squares: np.ndarray
+    spans: np.ndarray
+
+    @classmethod
+    def of(cls, windows: np.ndarray, spans: np.ndarray, most: int) -> _Native:
+        padded = np.zeros((len(windows), int(np.prod(windows.shape[1:-1])), most), np.float32)
+        for place, window, span in zip(padded, windows, spans, strict=True):
+            place[:, :span] = _native(window, span).reshape(len(place), span)
+        columns, squares = (np.cumsum(v.sum(1, dtype=float), axis=1) for v in (padded, padded**2))
+        start = np.zeros((len(windows), 1))
+        return cls(rfft(padded, 2 * most), np.hstack([start, columns]), np.hstack([start, squares]), spans)
+
+
+def _overlap_correlations(a: _Native, b: _Native, shifts: np.ndarray) -> np.ndarray:
+    """float [pairs, shifts]: correlation of the columns of each of `a` from each shift on with the first columns of its
+    partner in `b`; -1 where fewer than four overlap. Products by the Fourier transform, sums by cumulative sums."""
+    rows = a.spectra.shape[1]
+    length = 2 * (a.sums.shape[1] - 1)
+    products = irfft(np.einsum("nrf,nrf->nf", a.spectra, b.spectra.conj()), length)[:, shifts % length]
+    lengths = np.clip(a.spans[:, None] - shifts, 0, b.spans[:, None])
+    start = np.minimum(np.broadcast_to(shifts, lengths.shape), a.spans[:, None])
+    n, pair = np.maximum(lengths, 1) * rows, np.arange(len(lengths))[:, None]
+    mean_a = (a.sums[pair, start + lengths] - a.sums[pair, start]) / n
+    mean_b = b.sums[pair, lengths] / n
+    spread_a = a.squares[pair, start + lengths] - a.squares[pair, start] - n * mean_a**2
+    spread_b = b.squares[pair, lengths] - n * mean_b**2
+    scale = np.sqrt(np.maximum(spread_a, 0) * np.maximum(spread_b, 0))
+    return np.where(lengths < 4, -1.0, (products - n * mean_a * mean_b) / np.maximum(scale, 1e-6))
 
 
 def _summary(user: str, sizes: np.ndarray, steps: _Steps) -> str:

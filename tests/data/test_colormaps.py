@@ -15,6 +15,7 @@ from mdgen.data.colormaps import (
     find_grid,
     find_rendering,
     invert_colormap,
+    map_colours,
     resize_area,
     step_profile,
     undo_rendering,
@@ -35,7 +36,8 @@ def enlarge(cells: np.ndarray, size: int = 256) -> np.ndarray:
 
 def draw(values: np.ndarray, name: str = "jet", quality: int | None = None) -> np.ndarray:
     """uint8 [H, W, 3]; `quality` passes it through JPEG with half-resolution chroma."""
-    pixels = (matplotlib.colormaps[name](values)[..., :3] * 255).round().astype(np.uint8)
+    colours = map_colours(name) if "parula" in name else matplotlib.colormaps[name](np.arange(256))[:, :3] * 255
+    pixels = colours.round().astype(np.uint8)[(values * 255.999).astype(int).clip(0, 255)]
     if quality is None:
         return pixels
     buffer = io.BytesIO()
@@ -51,6 +53,11 @@ def test_a_lossless_plot_is_recognised_and_inverted_exactly(name: str) -> None:
     found, residual = invert_colormap(pixels, name)
     assert np.abs(found - values).max() < 0.02
     assert residual < 1
+
+
+def test_parula_runs_from_matlabs_blue_to_its_yellow() -> None:
+    assert np.abs(map_colours("parula")[[0, -1]] - [[62, 38, 168], [249, 251, 21]]).max() < 1
+    assert np.abs(map_colours("parula2014")[[0, -1]] - [[53, 42, 135], [249, 251, 14]]).max() < 1
 
 
 @pytest.mark.parametrize("name", COLORMAPS)

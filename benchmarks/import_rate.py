@@ -1,0 +1,153 @@
+"""How fast is an import against a bare Pillow loop, and does its memory stay flat? Both measured in the same run.
+
+    python benchmarks/import_rate.py --files 4000 --many 100000
+
+Times are processor seconds, so that other work on the machine does not count; `wall_s` is what a clock shows.
+The loop opens every picture, makes it gray, brings it to 64x64 and saves it as PNG: the least any import does. The
+import also checks, inverts colours, finds recordings, gives roles and writes a manifest. Loop and import take turns;
+the ratio is the median over rounds. Memory is the peak of a process of its own for each number of files. One import
+is killed halfway and goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+SIZE = 64
+KINDS = {
+    "gray PNG 64x64": (64, "L", ".png"),
+    "gray PNG 256x256": (256, "L", ".png"),
+    "jet JPEG 256x256": (256, "jet", ".jpg"),
+}
+IMPORT = """
+import json, resource, sys, time
+from mdgen.data.importing.importer import import_dataset
+start, clock = time.process_time(), time.perf_counter()
+report = import_dataset(sys.argv[1], sys.argv[2])
+seconds, clock = time.process_time() - start, time.perf_counter() - clock
+print(json.dumps([seconds, clock, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, report.windows]))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=4000)
+    parser.add_argument("--many", type=int, default=100_000, help="files of the large import; 0 leaves it out")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--work", type=Path, default=Path("scratch/import_rate"))
+    parser.add_argument("--result", type=Path, default=Path("benchmarks/results/import_rate.json"))
+    options = parser.parse_args()
+    shutil.rmtree(options.work, ignore_errors=True)
+    result: dict[str, object] = {"files": options.files, "seed": 0, "python": platform.python_version()}
+    result["versions"] = {name: version(name) for name in ("numpy", "pillow", "pandas", "scipy")}
+    result["rates"] = {kind: compare(kind, options) for kind in KINDS}
+    if options.many:
+        result["many"] = many(options)
+    options.result.parent.mkdir(parents=True, exist_ok=True)
+    options.result.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+def compare(kind: str, options: argparse.Namespace) -> dict[str, float]:
+    """Files a second of loop and import, in turns."""
+    source = draw(options.work / "source", options.files, *KINDS[kind])
+    rates: dict[str, list[float]] = {"loop": [], "import": []}
+    for _ in range(options.rounds):
+        rates["loop"].append(options.files / bare_loop(source, options.work / "loop"))
+        rates["import"].append(options.files / run_import(source, options.work / "data")[0])
+    shutil.rmtree(source)
+    ratios = [i / p for i, p in zip(rates["import"], rates["loop"], strict=True)]
+    print(
+        kind,
+        {k: round(statistics.median(v)) for k, v in rates.items()},
+        round(statistics.median(ratios), 2),
+        flush=True,
+    )
+    return {
+        "loop_files_per_s": round(statistics.median(rates["loop"]), 1),
+        "import_files_per_s": round(statistics.median(rates["import"]), 1),
+        "ratio": round(statistics.median(ratios), 3),
+    }
+
+
+def many(options: argparse.Namespace) -> dict[str, object]:
+    """Peak memory of imports of growing size, and an import killed halfway that goes on."""
+    counts = [options.many // 8, options.many // 2, options.many]
+    source = draw(options.work / "source", options.many, *KINDS["gray PNG 64x64"])
+    files = sorted(source.rglob("*.png"))
+    peaks, seconds = {}, 0.0
+    halfway = 0.0
+    for count in reversed(counts):
+        for file in files[count:]:
+            file.unlink(missing_ok=True)
+        _, seconds, peaks[count], _ = run_import(source, options.work / "data")
+        halfway = halfway or seconds / 2
+        print(count, round(seconds), "s", round(peaks[count]), "MB", flush=True)
+    process = subprocess.Popen([sys.executable, "-c", IMPORT, source, options.work / "data"], stdout=subprocess.DEVNULL)
+    time.sleep(seconds / 2)
+    process.kill()
+    process.wait()
+    _, resumed_s, _, windows = run_import(source, options.work / "data", keep=True)
+    shutil.rmtree(options.work)
+    return {"peak_mb": dict(sorted(peaks.items())), "whole_s": round(seconds, 1), "killed_at_s": round(seconds / 2, 1),
+            "resumed_in_s": round(resumed_s, 1), "windows": windows}  # fmt: skip
+
+
+def draw(root: Path, count: int, size: int, mode: str, suffix: str) -> Path:
+    """`count` pictures of ten users; few are drawn and written under many names with their own top row."""
+    rng = np.random.default_rng(0)
+    colours = None
+    if mode == "jet":
+        import matplotlib
+
+        colours = (matplotlib.colormaps["jet"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+    cells = (
+        np.clip(gaussian_filter(rng.normal(size=(60, 64, 64)), (0, 1, 1)) * 150 + 60, 0, 130)
+        + (np.hypot(*np.indices((64, 64)) - 32) < 14) * 120
+    )
+    for i in range(count):
+        folder = root / f"ID_{i * 10 // count + 1}"
+        folder.mkdir(parents=True, exist_ok=True)
+        levels = np.roll(cells[i % 60], i // 60, axis=1).astype(np.uint8).repeat(size // 64, 0).repeat(size // 64, 1)
+        Image.fromarray(levels if colours is None else colours[levels]).save(folder / f"w{i}{suffix}")
+    return root
+
+
+def bare_loop(source: Path, out: Path) -> float:
+    """Processor seconds of the least that any import does."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    start = time.process_time()
+    for i, file in enumerate(sorted(f for f in source.rglob("*") if f.is_file())):
+        with Image.open(file) as picture:
+            gray = picture.convert("L")
+            if gray.size != (SIZE, SIZE):
+                gray = gray.resize((SIZE, SIZE), Image.Resampling.BOX)
+            gray.save(out / f"{i:06d}.png")
+    return time.process_time() - start
+
+
+def run_import(source: Path, out: Path, keep: bool = False) -> tuple[float, float, float, int]:
+    """(processor seconds, wall seconds, peak MB, windows) of an import in a process of its own, without start-up."""
+    shutil.rmtree(out, ignore_errors=True)
+    if not keep:
+        shutil.rmtree(out.parent / f".{out.name}.importing", ignore_errors=True)
+    done = subprocess.run([sys.executable, "-c", IMPORT, source, out], check=True, capture_output=True, text=True)
+    return tuple(json.loads(done.stdout))  # type: ignore[return-value]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Files with flipped or cut bytes, and tables of anything: an import ends well or in one line, never otherwise.
+
+What fuzzing found is kept as `example`s and in `test_import_bad_data`.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mdgen.data.importing.importer import import_dataset
+from mdgen.data.importing.settings import ImportSettings
+from mdgen.data.raw.samples import open_samples
+from mdgen.data.raw.settings import RadarFile
+from mdgen.errors import MdgenError
+from tests.data.importing.material import values
+
+QUICK = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+SPLIT = {"train": 0.5, "test": 0.5}
+IMAGE = values(16, 0, 16)
+
+
+def whole(kind: str) -> bytes:
+    """A sound file of one spectrogram, or of sixteen with labels."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"x.{kind}"
+        if kind in ("png", "jpg", "tif"):
+            Image.fromarray((IMAGE * 255).astype(np.uint8)).save(file)
+        elif kind == "npy":
+            np.save(file, IMAGE * 2 - 1)
+        elif kind == "npz":
+            np.savez_compressed(file, x=np.stack([IMAGE] * 16), y=np.arange(16) // 8)
+        elif kind == "mat":
+            scipy.io.savemat(file, {"S": IMAGE * 2 - 1, "info": {"who": "me", "cells": np.array([1, "a"], object)}})
+        elif kind == "csv":
+            file.write_text("\n".join(",".join(f"{v:.3f}" for v in row) for row in IMAGE))
+        return file.read_bytes()
+
+
+WHOLE = {kind: whole(kind) for kind in ("png", "jpg", "tif", "npy", "npz", "mat", "csv")}
+CHANGES = st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=6)
+
+
+def import_all(source: Path, on_error: str) -> None:
+    try:
+        import_dataset(source, source.parent / "out", ImportSettings(on_error=on_error, fractions=SPLIT))
+    except MdgenError as error:
+        said = str(error)
+        assert "\n" not in said
+        assert not (source.parent / "out").exists()
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+@QUICK
+@given(changes=CHANGES, cut=st.floats(0, 1), on_error=st.sampled_from(["stop", "skip"]))
+def test_a_damaged_file_ends_in_one_line(
+    kind: str, changes: list[tuple[float, int]], cut: float, on_error: str
+) -> None:
+    content = bytearray(WHOLE[kind])
+    for place, value in changes:
+        content[int(place * len(content))] = value
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "in"
+        (source / "a").mkdir(parents=True)
+        for i in range(6):
+            (source / "a" / f"{i}.{kind}").write_bytes(WHOLE[kind])
+        (source / "a" / f"9.{kind}").write_bytes(bytes(content[: int((cut + 0.3) * len(content))]))
+        import_all(source, on_error)
+
+
+@QUICK
+@given(text=st.text(max_size=200), header=st.booleans())
+@example(text='"', header=True)
+@example(text="\0,a\n", header=True)
+@example(text="a/0.png,\ud800".encode("utf-8", "replace").decode(), header=True)
+@example(text="file,user,file\nx,y,z", header=False)
+@example(text="split\n" * 3, header=True)
+def test_any_text_as_a_manifest_ends_in_one_line(text: str, header: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "in"
+        (source / "a").mkdir(parents=True)
+        (source / "a" / "0.png").write_bytes(WHOLE["png"])
+        (source / "manifest.csv").write_text(
+            ("file,user\na/0.png,a\n" if header else "") + text, encoding="utf-8", newline=""
+        )
+        import_all(source, "stop")
+        import_all(source, "skip")
+
+
+@QUICK
+@given(
+    content=st.binary(max_size=400),
+    suffix=st.sampled_from([".npy", ".bin", ".sigmf-meta", ".dat"]),
+    glasgow=st.booleans(),
+)
+def test_anything_as_radar_samples_ends_in_one_line(content: bytes, suffix: str, glasgow: bool) -> None:
+    radar = RadarFile(carrier_hz=24e9, prf_hz=100, window_s=0.1, layout="glasgow" if glasgow else "iq")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"x{suffix}"
+        file.write_bytes(content)
+        try:
+            chirps, _ = open_samples(file, radar)
+        except MdgenError as error:
+            said = str(error)
+            assert "\n" not in said
+        else:
+            assert chirps[slice(0, 5)].ndim == 3

@@ -1,0 +1,202 @@
+"""Importing: folders of pictures become data sets with recordings and roles; killed, it goes on; a plan is shown."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mdgen.data.dataset import ROLES
+from mdgen.data.importing import importer
+from mdgen.data.importing.importer import import_dataset, plan_import
+from mdgen.data.importing.settings import ImportSettings
+from mdgen.errors import MdgenError
+from tests.data.importing.material import folder_of, imported, save, truth, values
+
+
+@pytest.mark.parametrize("kind", ["gray", "gray16", "tif", "jet", "viridis"])
+def test_pictures_become_values_recordings_and_roles_that_do_not_leak(tmp_path: Path, kind: str) -> None:
+    data, text = imported(folder_of(tmp_path / "in", kind), tmp_path / "out", size=32)
+    assert data.users == ["ID_2", "ID_10"]
+    tolerance = 2e-4 if kind == "gray16" else 0.05 if kind in ("jet", "viridis") else 0.01
+    for number, user in enumerate(data.users):
+        assert np.abs(data.images[data.table["user"] == user, 0] - truth(number)).max() < tolerance
+    assert (data.table.groupby("user")["recording"].nunique() == 4).all()
+    assert (data.table.groupby("user")["split"].unique().map(set) == set(ROLES)).all()
+    assert (data.table.groupby(["user", "recording"])["split"].nunique() == 1).all()
+    assert "leak share: 0.0%" in text
+    assert ("gray levels" if kind not in ("jet", "viridis") else f"colour map {kind}") in text
+    assert "not known: which end of the Doppler axis approaches" in text
+
+
+def test_every_row_says_where_it_came_from(tmp_path: Path) -> None:
+    data, _ = imported(folder_of(tmp_path / "in"), tmp_path / "out")
+    assert data.table["source"][0] == "ID_2/ID_2_w1.png"
+    assert all((tmp_path / "in" / source).is_file() for source in data.table["source"])
+
+
+def test_arrays_in_db_are_scaled_to_their_own_peak_and_say_so(tmp_path: Path) -> None:
+    data, text = imported(folder_of(tmp_path / "in", "npy"), tmp_path / "out", size=None, dynamic_range_db=40)
+    assert np.allclose(data.images.max((1, 2, 3)), 1)
+    assert np.allclose(data.table["db_max"] - data.table["db_min"], 40)
+    level = np.load(tmp_path / "in/ID_2/ID_2_w1.npy")
+    restored = (data.images[0, 0] + 1) / 2 * 40 + data.table["db_min"][0]
+    assert np.allclose(restored, np.maximum(level, level.max() - 40), atol=1e-3)
+    assert "in dB" in text
+
+
+def test_blocks_of_numbers_are_sessions_and_recordings(tmp_path: Path) -> None:
+    data, _ = imported(folder_of(tmp_path / "in"), tmp_path / "out", size=None, session_length=13, recording_length=5)
+    numbers = data.table["source"].str.extract(r"_w(\d+)\.png")[0].astype(int)
+    assert data.table["session"].tolist() == [f"s{(n - 1) // 13 + 1:03d}" for n in numbers]
+    assert data.table["recording"].str[:4].tolist() == [f"r{(n - 1) // 5 + 1:03d}" for n in numbers]
+
+
+def test_a_recording_cut_between_roles_is_named_by_its_parts(tmp_path: Path) -> None:
+    data, _ = imported(folder_of(tmp_path / "in"), tmp_path / "out", size=32, recording_length=1000)
+    assert (data.table.groupby(["user", "recording"])["split"].nunique() == 1).all()
+
+
+def test_files_without_an_order_of_time_are_of_unknown_recording(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "in")
+    for number, file in enumerate(sorted(source.rglob("*.png"))):
+        file.rename(file.with_name(f"{'xyz'[number % 3]}{(7 * number) % 97 * 13}.png"))
+    data, text = imported(source, tmp_path / "out")
+    assert "recordings unknown for 48 windows" in text
+    assert "start_column" not in data.table
+
+
+def test_a_killed_import_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = folder_of(tmp_path / "in")
+    imported(source, tmp_path / "whole")
+    converted: list[int] = []
+    real = importer.convert_rows
+
+    def stopping(rows):
+        if len(converted) == 24:
+            raise KeyboardInterrupt
+        converted.extend(rows.index)
+        return real(rows)
+
+    monkeypatch.setattr(importer, "_CHUNK", 8)
+    monkeypatch.setattr(importer, "convert_rows", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        import_dataset(source, tmp_path / "killed")
+    assert not (tmp_path / "killed").exists()
+    journal = tmp_path / ".killed.importing/journal.csv"
+    journal.write_text(journal.read_text()[:-9])  # the kill tore the last line
+    converted.clear()
+    monkeypatch.setattr(importer, "convert_rows", lambda rows: (converted.extend(rows.index), real(rows))[1])
+    report = import_dataset(source, tmp_path / "killed")
+    assert converted == list(range(23, 48))
+    assert any("went on with an import begun before: 23 of 48" in line for line in report.lines)
+    files = {f.relative_to(tmp_path / "whole") for f in (tmp_path / "whole").rglob("*") if f.is_file()}
+    assert all((tmp_path / "whole" / f).read_bytes() == (tmp_path / "killed" / f).read_bytes() for f in files)
+    assert [f.name for f in tmp_path.iterdir() if f.name.startswith(".")] == []
+
+
+def test_other_settings_do_not_go_on_with_a_killed_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = folder_of(tmp_path / "in")
+    monkeypatch.setattr(importer, "name_groups", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        import_dataset(source, tmp_path / "out", ImportSettings(size=16))
+    monkeypatch.undo()
+    data, text = imported(source, tmp_path / "out", size=24)
+    assert data.images.shape[2:] == (24, 24)
+    assert "thrown away" in text
+
+
+def test_several_processes_write_the_same_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = folder_of(tmp_path / "in")
+    monkeypatch.setattr(importer, "_CHUNK", 16)
+    one, _ = imported(source, tmp_path / "one")
+    two, _ = imported(source, tmp_path / "two", workers=2)
+    assert one.fingerprint() == two.fingerprint()
+
+
+def test_a_plan_is_shown_and_nothing_written(tmp_path: Path) -> None:
+    lines = plan_import(folder_of(tmp_path / "in", "jet"), tmp_path / "out", ImportSettings())
+    text = "\n".join(lines)
+    assert "2 user(s) (ID_2, ID_10), 48 windows" in text
+    assert "colour map jet" in text
+    assert [f.name for f in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_target_inside_the_source_or_taken_is_refused(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "in")
+    with pytest.raises(MdgenError, match="lies inside the source"):
+        import_dataset(source, source / "ID_2" / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/precious").write_text("keep")
+    with pytest.raises(MdgenError, match="already exists"):
+        import_dataset(source, tmp_path / "out")
+
+
+def spoil(root: Path, name: str) -> None:
+    first = root / "ID_2/ID_2_w1.png"
+    if name == "text":
+        first.write_text("not a picture")
+    elif name == "size":
+        save(first.with_suffix(""), values(40, 0, 40), "gray")
+    elif name == "colour":
+        save(first.with_suffix(""), values(32, 0), "jet")
+    elif name == "natural":
+        noise = np.random.default_rng(0)
+        for file in root.rglob("*.png"):
+            from PIL import Image
+
+            Image.fromarray(noise.integers(0, 256, (32, 32, 3)).astype(np.uint8)).save(file)
+    elif name == "kinds":
+        save(first.with_name("extra_99"), values(32, 0), "npy")
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("text", r"ID_2_w1.png: is not a PNG"),
+        ("size", r"is 40x40 but others are 32x32; give a --size"),
+        ("colour", r"ID_2_w1.png: is coloured but most other pictures are gray"),
+        ("natural", r"no known colour map"),
+        ("kinds", r"mixes 48 pictures, 1 npy files"),
+    ],
+)
+def test_spoiled_pictures_are_refused_by_name_and_nothing_is_left(tmp_path: Path, fault: str, message: str) -> None:
+    root = folder_of(tmp_path / "in")
+    spoil(root, fault)
+    with pytest.raises(MdgenError, match=message) as caught:
+        imported(root, tmp_path / "out", size=None)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("fault", ["text", "size", "colour"])
+def test_spoiled_pictures_are_left_out_and_listed_where_asked(tmp_path: Path, fault: str) -> None:
+    root = folder_of(tmp_path / "in")
+    spoil(root, fault)
+    data, text = imported(root, tmp_path / "out", size=None, on_error="skip")
+    assert len(data) == 47
+    assert "skipped: 1" in text
+    assert "ID_2_w1.png" in (tmp_path / "out/skipped.csv").read_text()
+
+
+def test_mixed_sizes_are_brought_to_one_when_a_size_is_given(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "in")
+    spoil(root, "size")
+    assert imported(root, tmp_path / "out", size=16)[0].images.shape[1:] == (1, 16, 16)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_arrays_with_nan_are_refused(tmp_path: Path, bad: float) -> None:
+    root = folder_of(tmp_path / "in", "npy")
+    np.save(root / "ID_10/ID_10_w1.npy", np.full((32, 32), bad, np.float32))
+    with pytest.raises(MdgenError, match=r"ID_10_w1.npy: holds NaN"):
+        imported(root, tmp_path / "out")
+
+
+def test_folders_without_spectrograms_are_refused_and_one_person_is_warned_of(tmp_path: Path) -> None:
+    with pytest.raises(MdgenError, match="no such folder"):
+        imported(tmp_path / "missing", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MdgenError, match="holds no spectrograms"):
+        imported(tmp_path / "empty", tmp_path / "out")
+    _, text = imported(folder_of(tmp_path / "one", users=("solo",)), tmp_path / "out")
+    assert "warning: only one user, 'solo'" in text
