@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import minimize
 
 from mdgen.data.dataset import SpectrogramSet
@@ -27,12 +28,11 @@ QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)
 #: Decibels from -1 to +1 where a data set does not say.
 USUAL_RANGE_DB = 40.0
 #: Windows simulated for the fit, real windows looked at, and evaluations of the search.
-_PROBES, _REAL, _EVALUATIONS = 24, 256, 160
+_PROBES, _REAL, _EVALUATIONS = 16, 256, 80
 _KINDS = ("torso_db", "arms_db", "legs_db")
 _SILENT_DB = -300.0
 #: Standard deviation in dB of receiver noise in one look: of 10 log10 of an exponential variable.
 _NOISE_SPREAD_DB = 5.57
-_AXIS_PRF_HZ = 20_000.0
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,14 @@ def fit_likeness(real: SpectrogramSet, seed: int = 0) -> Likeness:
     images = _representative(real, seed)
     size = images.shape[-1]
     known = real.axes()
-    radar = _starting_point(images, known)
     probes = [_Probe.draw(seed, number, view) for number, view in enumerate(_views(real, seed))]
-    if "duration_s" not in known:
-        radar = replace(radar, duration_s=_duration(images, probes, radar, size))
+    radar = _radar_of(images, known, probes)
     start = _Settings(radar, Conditions())
-    if "velocity_max_mps" not in known:
-        start = _search(images, probes, start, _AXES, seed)
-    found = _search(images, probes, start, _LOOK if "db_min" in known else (*_LOOK, _RANGE), seed)
+    found = _search(images, probes, start, _LOOK if "db_min" in known else (*_LOOK, _RANGE))
     found = _with_window(images, probes, found)
     found = replace(found, conditions=replace(found.conditions, snr_spread=_snr_spread(real, found.radar)))
     distances = [_distance(images, probes, settings, size) for settings in (start, found)]
-    fitted = found.with_enough_pulses()
-    return Likeness(size, fitted.radar, fitted.conditions, (distances[0], distances[1]), _lines(known, fitted, distances))
+    return Likeness(size, found.radar, found.conditions, (distances[0], distances[1]), _lines(known, found, distances))
 
 
 def level_distance(real: np.ndarray, simulated: np.ndarray, range_db: float) -> float:
@@ -89,12 +84,6 @@ class _Settings:
 
     radar: RadarSettings
     conditions: Conditions
-
-    def with_enough_pulses(self) -> _Settings:
-        """With the least whole kHz of pulses that does not alias, at least what is usual."""
-        fastest = max(self.radar.velocity_max_mps, -self.radar.velocity_min_mps)
-        need = np.ceil(4 * fastest / self.radar.wavelength_m / 1000) * 1000
-        return replace(self, radar=replace(self.radar, prf_hz=float(max(RadarSettings().prf_hz, need))))
 
 
 @dataclass(frozen=True)
@@ -123,7 +112,6 @@ def _condition_axis(step: float, name: str, low: float, high: float) -> _Axis:
 
 
 _SNR = _condition_axis(4.0, "snr_db", -10.0, 60.0)
-_AXES = (_radar_axis(0.8, "velocity_max_mps", 1.5, 12.0), _radar_axis(0.8, "velocity_min_mps", -12.0, -0.1), _SNR)
 _LOOK = (
     _SNR,
     _condition_axis(4.0, "clutter_db", -40.0, 40.0),
@@ -178,12 +166,9 @@ def _distance(images: np.ndarray, probes: list[_Probe], settings: _Settings, siz
     return level_distance(images, _pictures(probes, size, settings), settings.radar.dynamic_range_db)
 
 
-def _search(
-    images: np.ndarray, probes: list[_Probe], start: _Settings, axes: tuple[_Axis, ...], seed: int
-) -> _Settings:
+def _search(images: np.ndarray, probes: list[_Probe], start: _Settings, axes: tuple[_Axis, ...]) -> _Settings:
     """The settings along `axes` at which levels differ least (Nelder-Mead; the noise of all looks is the same)."""
     size, target = images.shape[-1], _profile(images)
-    start = replace(start, radar=replace(start.radar, prf_hz=_AXIS_PRF_HZ if axes is _AXES else _enough(start)))
     echoes = [probe.echoes(size, start.radar) for probe in probes]
 
     def at(x: np.ndarray) -> _Settings:
@@ -200,10 +185,6 @@ def _search(
     simplex = np.vstack([np.zeros(len(axes)), np.eye(len(axes))])
     options = {"maxfev": _EVALUATIONS, "initial_simplex": simplex, "xatol": 0.05, "fatol": 1e-4}
     return at(minimize(cost, np.zeros(len(axes)), method="Nelder-Mead", options=options).x)
-
-
-def _enough(settings: _Settings) -> float:
-    return settings.with_enough_pulses().radar.prf_hz
 
 
 def _representative(real: SpectrogramSet, seed: int) -> np.ndarray:
@@ -229,13 +210,59 @@ def _views(real: SpectrogramSet, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(np.quantile(view, np.linspace(0, 1, _PROBES), method="nearest"))
 
 
-def _starting_point(images: np.ndarray, known: dict[str, float]) -> RadarSettings:
+def _radar_of(images: np.ndarray, known: dict[str, float], probes: list[_Probe]) -> RadarSettings:
+    """What can be said of the radar before any search."""
     span = known.get("db_max", 0.0) - known.get("db_min", -USUAL_RANGE_DB)
-    names = ("velocity_min_mps", "velocity_max_mps", "duration_s")
-    fields = {name: known[name] for name in names if name in known}
     peak = float(np.median(images.max(axis=(1, 2))))
-    radar = RadarSettings(prf_hz=_AXIS_PRF_HZ, dynamic_range_db=span, peak_db=min(0.0, (peak - 1) * span / 2), **fields)
-    return replace(radar, noise_looks=_noise_looks(images, span), notch_mps=_notch(images, radar))
+    radar = RadarSettings(dynamic_range_db=span, peak_db=min(0.0, (peak - 1) * span / 2))
+    dark = _dark_row(images)
+    if {"velocity_min_mps", "velocity_max_mps"} <= set(known):
+        low, high = known["velocity_min_mps"], known["velocity_max_mps"]
+    else:
+        low, high = _velocities(images, probes, dark)
+    radar = replace(radar, prf_hz=_pulses(low, high), velocity_min_mps=low, velocity_max_mps=high)
+    notch = 0.0 if dark is None else (high - low) / images.shape[1]
+    radar = replace(radar, noise_looks=_noise_looks(images, span), notch_mps=notch)
+    return replace(radar, duration_s=known.get("duration_s") or _duration(images, probes, radar))
+
+
+def _pulses(low_mps: float, high_mps: float) -> float:
+    """The least whole kHz of pulses at which these velocities do not alias, at least what is usual."""
+    need = np.ceil(4 * max(high_mps, -low_mps) / RadarSettings().wavelength_m / 1000) * 1000
+    return float(max(RadarSettings().prf_hz, need))
+
+
+def _velocities(images: np.ndarray, probes: list[_Probe], dark: float | None) -> tuple[float, float]:
+    """(lowest, highest) velocity: a dark row is zero, or else the brightest row is the walkers' torso; the rest follows
+    from the shape of the rows' levels, which the probes show on a known axis."""
+    height = images.shape[1]
+    wide = replace(RadarSettings(), prf_hz=_pulses(-8.0, 8.0), velocity_min_mps=-8.0, velocity_max_mps=8.0)
+    made = _shape(_pictures(probes, 128, _Settings(replace(wide, dynamic_range_db=USUAL_RANGE_DB), Conditions())))
+    velocity, shape = wide.row_velocities(128), _shape(images)
+    rows = np.arange(height) + 0.5
+    row, mps = (dark, 0.0) if dark is not None else (float(shape.argmax()) + 0.5, float(velocity[made.argmax()]))
+
+    def misfit(row_mps: float) -> float:
+        return float(np.abs(np.interp(mps + (row - rows) * row_mps, velocity[::-1], made[::-1]) - shape).mean())
+
+    row_mps = float(min(np.geomspace(2 / height, 16 / height, 60), key=misfit))
+    high = mps + row * row_mps
+    return min(high - height * row_mps, 0.0), float(np.clip(high, 0.5, 30.0))
+
+
+def _shape(images: np.ndarray) -> np.ndarray:
+    """[H]: how far each row's brighter moments rise over the quietest row's, 0 to 1."""
+    rows = np.quantile(images, 0.85, axis=(0, 2))
+    rows = gaussian_filter1d(rows, len(rows) / 128)
+    return (rows - rows.min()) / max(float(np.ptp(rows)), 1e-6)
+
+
+def _dark_row(images: np.ndarray) -> float | None:
+    """The row (its middle) in which a clutter filter left less than beside it, None where there is no such row."""
+    rows = np.median(images, axis=(0, 2))
+    depth = np.minimum(np.roll(rows, 3), np.roll(rows, -3)) - rows
+    deepest = 3 + int(np.argmax(depth[3:-3]))
+    return deepest + 0.5 if depth[deepest] > 0.15 else None
 
 
 def _quiet(images: np.ndarray) -> np.ndarray:
@@ -249,39 +276,31 @@ def _noise_looks(images: np.ndarray, range_db: float) -> int:
 
     A chi-squared variable of 2 L degrees of freedom in dB varies by about 4.34 / sqrt(L - 0.4).
     """
-    low, high = np.quantile(_quiet(images), (0.5, 0.84))
-    spread_db = (high - low) * range_db / 2
-    if low <= -0.98 or spread_db <= 0:
+    low, high = np.median(np.quantile(_quiet(images), (0.5, 0.84), axis=(1, 2)), axis=1)
+    spread_db = float(high - low) * range_db / 2
+    if low <= -0.98 or not 0 < spread_db < 0.6 * _NOISE_SPREAD_DB:
         return 1
-    return int(np.clip(round((4.34 / max(spread_db, 0.6)) ** 2 + 0.4), 1, 32)) if spread_db < 0.7 * _NOISE_SPREAD_DB else 1
+    return int(np.clip(round((4.34 / spread_db) ** 2 + 0.4), 1, 32))
 
 
-def _notch(images: np.ndarray, radar: RadarSettings) -> float:
-    """Half width in m/s of the dark line at zero velocity, 0 where there is none."""
-    rows = np.median(images, axis=(0, 2))
-    row_mps = (radar.velocity_max_mps - radar.velocity_min_mps) / len(rows)
-    depth = np.minimum(np.roll(rows, 3), np.roll(rows, -3)) - rows
-    deepest = 3 + int(np.argmax(depth[3:-3]))
-    return row_mps if depth[deepest] > 0.15 else 0.0
-
-
-def _duration(images: np.ndarray, probes: list[_Probe], radar: RadarSettings, size: int) -> float:
+def _duration(images: np.ndarray, probes: list[_Probe], radar: RadarSettings) -> float:
     """Seconds a window spans: as many as make its steps as long as the probes' are."""
-    usual = _Settings(replace(radar, duration_s=2.2), Conditions())
-    step_s = np.median(_step_columns(_pictures(probes, size, usual))) * 2.2 / size
-    return float(np.clip(images.shape[-1] * step_s / np.median(_step_columns(images)), 0.5, 4.0))
-
-
-def _step_columns(images: np.ndarray) -> np.ndarray:
-    """Columns after which the rows repeat themselves best: [N], at least 1/16 and at most 1/2 of the window."""
     width = images.shape[-1]
-    rows = images - images.mean(axis=2, keepdims=True)
-    power = np.abs(np.fft.rfft(rows, 2 * width)) ** 2
-    correlation = np.fft.irfft(power.sum(axis=1))[:, :width] / (width - np.arange(width))
-    lags = np.arange(width // 16, width // 2)
-    inner = correlation[:, lags]
-    peak = (inner > correlation[:, lags - 1]) & (inner >= correlation[:, lags + 1])
-    return lags[np.where(peak, inner, -np.inf).argmax(axis=1)].astype(float)
+    made = _pictures(probes, width, _Settings(replace(radar, duration_s=2.2), Conditions()))
+    return float(np.clip(2.2 * _step_columns(made) / _step_columns(images), 0.5, 4.0))
+
+
+def _step_columns(images: np.ndarray) -> int:
+    """Columns after which the windows [N, H, W] repeat themselves best, as a whole: W / 12 to W / 2."""
+    width = images.shape[-1]
+    smooth = gaussian_filter1d(images, width / 64, axis=2)
+    rows = smooth - smooth.mean(axis=2, keepdims=True)
+    power = (np.abs(np.fft.rfft(rows, 2 * width)) ** 2).mean(axis=(0, 1))
+    correlation = np.fft.irfft(power)[:width] / (width - np.arange(width))
+    lags = np.arange(width // 12, width // 2)
+    inner = correlation[lags]
+    peaks = (inner > correlation[lags - 1]) & (inner >= correlation[lags + 1])
+    return int(lags[np.where(peaks, inner, -np.inf).argmax()]) if peaks.any() else width // 4
 
 
 def _with_window(images: np.ndarray, probes: list[_Probe], found: _Settings) -> _Settings:
