@@ -5,7 +5,7 @@
 fits axes, floor, clutter and body echoes on half of the views and measures on the others, writing
 `benchmarks/results/calibration.json`. Two distances are taken between the pictures of each view and of simulated
 walkers of that view: of spectrum shape (level quantiles of each row, dB) and of motion (the judge's kinematic vector:
-mean over quantities of the Wasserstein distance, in standard deviations over the simulated walkers). About two minutes on one core.
+mean over quantities of the Wasserstein distance, in standard deviations of the simulated walkers). Half a minute.
 """
 
 from __future__ import annotations
@@ -93,7 +93,10 @@ def main() -> None:
     fit = fit_likeness(real_views(folder, FITTED_VIEWS), SEED)
     radar = fit.radar
     row_mps = (radar.velocity_max_mps - radar.velocity_min_mps) / SIDE
-    report: dict[str, object] = {"fit": fit.lines, "zero_row": {"true": ZERO_ROW, "fitted": radar.velocity_max_mps / row_mps}}
+    report: dict[str, object] = {
+        "fit": fit.lines,
+        "zero_row": {"true": ZERO_ROW, "fitted": radar.velocity_max_mps / row_mps},
+    }
     for name, views in (("fitted_views", FITTED_VIEWS), ("held_out_views", HELD_OUT_VIEWS)):
         real, part = real_views(folder, views), {}
         for stage, (settings, conditions) in stages(fit).items():

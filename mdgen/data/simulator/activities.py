@@ -125,14 +125,17 @@ class Standing:
         gait, phase = self.gait, time_s / self.cycle_s(time_s) + self.window.start_phase
         angle = self.angles(gait.person, phase)
         at: dict[str, np.ndarray] = {}
-        ground = np.zeros((len(time_s), 3)) + [0, 0, ANKLE_HEIGHT * gait.person.height_m]
+        ground = np.tile([0.0, 0.0, ANKLE_HEIGHT * gait.person.height_m], (len(time_s), 1))
         still = np.zeros(len(time_s))
-        shin, thigh = -gait.length_m("shin") * hanging(-angle["shank"]), -gait.length_m("thigh") * hanging(angle["thigh"])
+        shin, thigh = (
+            -gait.length_m("shin") * hanging(-angle["shank"]),
+            -gait.length_m("thigh") * hanging(angle["thigh"]),
+        )
         lean = -hanging(-angle["lean"] - np.radians(gait.person.lean_deg))
         at["pelvis"] = ground + shin + thigh
         for joint, middle in (("ankle", ground), ("knee", ground + shin), ("hip", at["pelvis"])):
             across(at, joint, middle, gait.length_m("hips") / 2, still)
-        across(at, "toe", ground + [0.75 * gait.length_m("foot"), 0, 0], gait.length_m("hips") / 2, still)
+        across(at, "toe", ground + np.array([0.75 * gait.length_m("foot"), 0, 0]), gait.length_m("hips") / 2, still)
         at["chest"] = at["pelvis"] + 0.6 * gait.length_m("torso") * lean
         at["neck"] = at["pelvis"] + gait.length_m("torso") * lean
         at["head"] = at["neck"] + gait.length_m("head") * lean

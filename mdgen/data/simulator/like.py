@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -96,8 +97,8 @@ class _Axis:
 
 def _radar_axis(step: float, name: str, low: float, high: float) -> _Axis:
     def move(settings: _Settings, x: float) -> _Settings:
-        value = float(np.clip(getattr(settings.radar, name) + x * step, low, high))
-        return replace(settings, radar=replace(settings.radar, **{name: value}))
+        change: dict[str, Any] = {name: float(np.clip(getattr(settings.radar, name) + x * step, low, high))}
+        return replace(settings, radar=replace(settings.radar, **change))
 
     return _Axis(step, move)
 
@@ -204,7 +205,9 @@ def _representative(real: SpectrogramSet, seed: int) -> np.ndarray:
 
 def _views(real: SpectrogramSet, seed: int) -> np.ndarray:
     """Aspect in degrees of each probe: the real windows' where their `view` is a number, else towards the radar."""
-    view = pd.to_numeric(real.table["view"], errors="coerce").dropna() if "view" in real.table else pd.Series(dtype=float)
+    view = (
+        pd.to_numeric(real.table["view"], errors="coerce").dropna() if "view" in real.table else pd.Series(dtype=float)
+    )
     if len(view) == 0 or not view.between(0, 359).all():
         return np.zeros(_PROBES)
     return np.random.default_rng(seed).permutation(np.quantile(view, np.linspace(0, 1, _PROBES), method="nearest"))
@@ -330,11 +333,14 @@ def _snr_spread(real: SpectrogramSet, radar: RadarSettings) -> float:
 
 def _lines(known: dict[str, float], found: _Settings, distances: list[float]) -> list[str]:
     radar, conditions = found.radar, found.conditions
-    source = {True: "given", False: "estimated from ordinary walking"}
+    axis, time = (
+        "given" if name in known else "estimated from ordinary walking" for name in ("velocity_max_mps", "duration_s")
+    )
+    span = "given" if "db_min" in known else "fitted"
     return [
-        f"velocities {radar.velocity_min_mps:.2f} to {radar.velocity_max_mps:.2f} m/s ({source['velocity_max_mps' in known]}), "
-        f"windows of {radar.duration_s:.2f} s ({source['duration_s' in known]}), "
-        f"{radar.dynamic_range_db:.0f} dB ({'given' if 'db_min' in known else 'fitted'}), peaks at {radar.peak_db:.1f} dB",
+        f"velocities {radar.velocity_min_mps:.2f} to {radar.velocity_max_mps:.2f} m/s ({axis}), "
+        f"windows of {radar.duration_s:.2f} s ({time}), "
+        f"{radar.dynamic_range_db:.0f} dB ({span}), peaks at {radar.peak_db:.1f} dB",
         f"SNR {conditions.snr_db:.1f} dB (sessions differ by {conditions.snr_spread:.1f} of what is usual), clutter "
         f"{conditions.clutter_db:+.1f} dB, arms {conditions.arms_db:+.1f} dB, legs {conditions.legs_db:+.1f} dB, "
         f"{radar.noise_looks} look(s), notch {radar.notch_mps:.2f} m/s, STFT window {1000 * radar.window_s:.0f} ms",

@@ -1,4 +1,4 @@
-"""What a continuous-wave Doppler radar makes of an echo: clutter and noise added to the I/Q, then the dB spectrogram."""
+"""What a continuous-wave Doppler radar makes of an echo: clutter and noise added to I/Q, then a dB spectrogram."""
 
 from __future__ import annotations
 
@@ -32,7 +32,14 @@ class RadarSettings:
     def __post_init__(self) -> None:
         limits = {
             **{"carrier_hz": (1e9, 100e9), "prf_hz": (100, 1e5), "window_s": (0.005, 0.5), "duration_s": (0.5, 4.0)},
-            **{"notch_mps": (0, 1), "noise_looks": (1, 64), "peak_db": (-60, 0), "dynamic_range_db": (10, 100), "velocity_max_mps": (0.5, 30), "velocity_min_mps": (-30, 0)},
+            **{
+                "notch_mps": (0, 1),
+                "noise_looks": (1, 64),
+                "peak_db": (-60, 0),
+                "dynamic_range_db": (10, 100),
+                "velocity_max_mps": (0.5, 30),
+                "velocity_min_mps": (-30, 0),
+            },
         }
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:

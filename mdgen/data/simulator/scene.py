@@ -23,7 +23,7 @@ class Sensor:
     """One radar: 0 degrees sees people come towards it, 180 go away, 90 and 270 pass by."""
 
     aspect_deg: int = 0
-    radar: RadarSettings = RadarSettings()
+    radar: RadarSettings = field(default_factory=RadarSettings)
 
     @property
     def view(self) -> str:
@@ -88,9 +88,17 @@ class Scene:
             if activity not in ACTIVITIES:
                 raise MdgenError(f"activities: unknown {activity!r}; use {', '.join(ACTIVITIES)}")
         if len(set(self.activities)) < len(self.activities) or len(set(self.sensors)) < len(self.sensors):
-            raise MdgenError("activities, views or carriers: one is named twice; name each once")
+            raise MdgenError("activities, views or bands: one is named twice; name each once")
         if not self.activities or not self.sensors:
-            raise MdgenError("activities, views or carriers: none is named; name at least one of each")
+            raise MdgenError("activities, views or bands: none is named; name at least one of each")
+
+
+def whole_numbers(text: str, name: str) -> list[int]:
+    """`0,45,90` as numbers; raises `MdgenError` that calls them `name`."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise MdgenError(f"{name} {text!r}: need whole numbers with commas, such as 0,90") from None
 
 
 def make_scene(
@@ -109,7 +117,7 @@ def make_scene(
     """
     unknown = [band for band in bands_ghz if band not in BANDS_GHZ]
     if unknown:
-        raise MdgenError(f"carriers: no band at {unknown[0]} GHz; use {', '.join(map(str, BANDS_GHZ))}")
+        raise MdgenError(f"bands: no band at {unknown[0]} GHz; use {', '.join(map(str, BANDS_GHZ))}")
     wrong = [view for view in views_deg if not 0 <= view < 360]
     if wrong:
         raise MdgenError(f"views: {wrong[0]} degrees is no direction; use 0 (towards the radar) to 359")

@@ -24,7 +24,7 @@ from mdgen.data.simulator.people import (
 )
 from mdgen.data.simulator.radar import RadarSettings, receive, signal_samples, spectrogram
 from mdgen.data.simulator.scene import Scene, Sensor
-from mdgen.data.simulator.truth import Track, Truth, stack_tracks, track, write_truth
+from mdgen.data.simulator.truth import Truth, stack_tracks, track, write_truth
 from mdgen.errors import MdgenError
 
 #: How far behind the user a companion walks, and how far to the side, at most; m.
@@ -50,8 +50,9 @@ def simulate(
     stride or repetition), `true_height_m`. Raises `MdgenError` for impossible settings, and for too few windows to give
     every role some.
     """
-    data, _ = _simulate(users, sessions, windows, size, seed, fractions, scene, track_joints=False)
-    return data
+    return simulate_with_truth(
+        users, sessions, windows, size, seed, fractions=fractions, scene=scene, with_truth=False
+    )[0]
 
 
 def simulate_with_truth(
@@ -63,34 +64,9 @@ def simulate_with_truth(
     *,
     fractions: dict[str, float] | None = None,
     scene: Scene = Scene(),
-) -> tuple[SpectrogramSet, Truth]:
-    """`simulate`, and where every joint was in every column."""
-    data, tracks = _simulate(users, sessions, windows, size, seed, fractions, scene, track_joints=True)
-    return data, stack_tracks(tracks)
-
-
-def write_simulated(data: SpectrogramSet, truth: Truth | None, out: Path) -> None:
-    """The data set in the contract, with `truth.npz` where it is given; all of it or nothing."""
-    with atomic_folder(out) as folder:
-        write_dataset(data, folder)
-        if truth is not None:
-            write_truth(truth, folder)
-
-
-def simulate_window(
-    gait: Gait, rng: np.random.Generator, size: int, radar: RadarSettings
-) -> tuple[np.ndarray, dict[str, float]]:
-    """One spectrogram of a gait, float32 [size, size] in [-1, 1], and the physical truth about it."""
-    window = sample_window(rng)
-    sight = _sight(gait.session, window, Sensor(0, radar))
-    image, truth = _observe(Walk(gait, window), window, sight, rng, size, radar)
-    return image, {name: value for name, value in truth.items() if name.startswith("true_")}
-
-
-def _simulate(
-    users: int, sessions: int, windows: int, size: int, seed: int, fractions: dict[str, float] | None, scene: Scene,
-    *, track_joints: bool,
-) -> tuple[SpectrogramSet, list[Track]]:  # fmt: skip
+    with_truth: bool = True,
+) -> tuple[SpectrogramSet, Truth | None]:
+    """`simulate`, and where every joint was in every column unless `with_truth` is off."""
     from mdgen.data.splits import assign_roles
 
     _check(users, sessions, windows, size, seed)
@@ -111,10 +87,29 @@ def _simulate(
             image, fact = _observe(motion, window, sight, rng, size, sensor.radar, company)
             images.append(image)
             facts.append(fact)
-            if track_joints:
+            if with_truth:
                 tracks.append(track(motion, sight, size, sensor.radar))
     table = pd.concat([table, pd.DataFrame(facts)], axis=1)
-    return SpectrogramSet(np.stack(images)[:, None], table, _name(scene, users)), tracks
+    data = SpectrogramSet(np.stack(images)[:, None], table, _name(scene, users))
+    return data, stack_tracks(tracks) if with_truth else None
+
+
+def write_simulated(data: SpectrogramSet, truth: Truth | None, out: Path) -> None:
+    """The data set in the contract, with `truth.npz` where it is given; all of it or nothing."""
+    with atomic_folder(out) as folder:
+        write_dataset(data, folder)
+        if truth is not None:
+            write_truth(truth, folder)
+
+
+def simulate_window(
+    gait: Gait, rng: np.random.Generator, size: int, radar: RadarSettings
+) -> tuple[np.ndarray, dict[str, float]]:
+    """One spectrogram of a gait, float32 [size, size] in [-1, 1], and the physical truth about it."""
+    window = sample_window(rng)
+    sight = _sight(gait.session, window, Sensor(0, radar))
+    image, truth = _observe(Walk(gait, window), window, sight, rng, size, radar)
+    return image, {name: value for name, value in truth.items() if name.startswith("true_")}
 
 
 @dataclass(frozen=True)

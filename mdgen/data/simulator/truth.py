@@ -22,7 +22,7 @@ class Truth:
     """Of N windows with W columns and J joints (`joints`, by name; the last is the bag, NaN where there is none).
 
     position_m: float32 [N, W, J, 3], the radar in the origin, x along the way, z up. velocity_mps: [N, W, J, 3].
-    radial_mps: [N, W, J], towards the radar is positive: what a spectrogram shows. time_s: [W], of each column's middle.
+    radial_mps: [N, W, J], towards the radar is positive: what a spectrogram shows. time_s: [W], middles of the columns.
     """
 
     position_m: np.ndarray
@@ -60,7 +60,8 @@ def stack_tracks(tracks: list[Track]) -> Truth:
     """The truth of all windows."""
     position, velocity = (np.stack([getattr(t, name) for t in tracks]) for name in ("position_m", "velocity_mps"))
     radial = -(position * velocity).sum(axis=-1) / np.linalg.norm(position, axis=-1)
-    return Truth(*(a.astype(np.float32) for a in (position, velocity, radial)), tracks[0].time_s)
+    position, velocity, radial = (values.astype(np.float32) for values in (position, velocity, radial))
+    return Truth(position, velocity, radial, tracks[0].time_s)
 
 
 def write_truth(truth: Truth, folder: Path) -> Path:
@@ -75,4 +76,4 @@ def read_truth(folder: Path) -> Truth:
     """What `write_truth` wrote."""
     with np.load(folder / TRUTH_FILE, allow_pickle=False) as arrays:
         joints = tuple(arrays["joints"].tolist())
-        return Truth(*(arrays[n] for n in ("position_m", "velocity_mps", "radial_mps", "time_s")), joints)
+        return Truth(arrays["position_m"], arrays["velocity_mps"], arrays["radial_mps"], arrays["time_s"], joints)
