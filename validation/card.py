@@ -81,7 +81,7 @@ def card_lines(data: SpectrogramSet, card: Card) -> list[str]:
         f"{shared.count(kind='copy')} of the same moment, {shared.count(kind='overlap')} that overlap "
         f"({len(shared.searched)} windows compared)",
         *_titled("windows by user and role", found.roles),
-        *_titled("windows by user and session", found.counts[list(found.counts)[:12]]),
+        *_titled("windows by user and session", found.counts.filter(items=list(found.counts)[:12])),
         *_titled("levels, -1 floor to 1 peak", found.levels.round(3)),
         *_titled("motion, mean of each user", card.motion.round(3)),
         *_titled("big enough for", card.gates.set_index("gate")),
