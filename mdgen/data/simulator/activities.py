@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -176,12 +176,18 @@ def _wave(person: Person, phase: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+@lru_cache(maxsize=64)
+def _gait(kind: type[Gait], person: Person, session: Session) -> Gait:
+    """One gait for all windows of a session, because its curves are worked out once."""
+    return kind(person, session)
+
+
 def _walk(person: Person, session: Session, window: Window, treadmill: bool) -> Motion:
-    return Walk(Gait(person, session), window, treadmill)
+    return Walk(_gait(Gait, person, session), window, treadmill)
 
 
 def _run(person: Person, session: Session, window: Window, treadmill: bool) -> Motion:
-    return Walk(RunningGait(person, session), window, treadmill)
+    return Walk(_gait(RunningGait, person, session), window, treadmill)
 
 
 def _limp(person: Person, session: Session, window: Window, treadmill: bool) -> Motion:
@@ -197,7 +203,7 @@ def _limp(person: Person, session: Session, window: Window, treadmill: bool) -> 
         surge_gain=1.4 * person.surge_gain,
         sway_gain=1.8 * person.sway_gain,
     )
-    return Walk(Gait(limping, session), window, treadmill)
+    return Walk(_gait(Gait, limping, session), window, treadmill)
 
 
 def _carry_bag(person: Person, session: Session, window: Window, treadmill: bool) -> Motion:
@@ -207,15 +213,15 @@ def _carry_bag(person: Person, session: Session, window: Window, treadmill: bool
         right_arm_gain=0.15 * person.right_arm_gain,
         lean_deg=person.lean_deg + 2,
     )
-    return CarryBag(Walk(Gait(laden, session), window, treadmill))
+    return CarryBag(Walk(_gait(Gait, laden, session), window, treadmill))
 
 
 def _sit_stand(person: Person, session: Session, window: Window, treadmill: bool) -> Motion:
-    return Standing(Gait(person, session), window, 3.0, _sit_and_stand)
+    return Standing(_gait(Gait, person, session), window, 3.0, _sit_and_stand)
 
 
 def _arm_wave(person: Person, session: Session, window: Window, treadmill: bool) -> Motion:
-    return Standing(Gait(person, session), window, 0.8, _wave)
+    return Standing(_gait(Gait, person, session), window, 0.8, _wave)
 
 
 #: Name -> the motion of a person in a session and a window. The first is the default, and numbers keep their meaning.
