@@ -88,19 +88,37 @@ def simulate(
     out: Annotated[Path, typer.Option("--out", help="Data set to write.")],
     users: Annotated[int, typer.Option(help="Walkers.")] = 12,
     sessions: Annotated[int, typer.Option(help="Sessions per walker; each role gets whole ones.")] = 6,
-    windows: Annotated[int, typer.Option(help="Spectrograms per session.")] = 20,
-    size: Annotated[int, typer.Option(help="Pixels a side.")] = 64,
+    windows: Annotated[int, typer.Option(help="Spectrograms per session and activity.")] = 20,
+    size: Annotated[int | None, typer.Option(help="Pixels a side; 64, or those of --like.")] = None,
+    activities: Annotated[
+        str, typer.Option(help="Of walk, run, limp, carry_bag, sit_stand, arm_wave; comma separated.")
+    ] = "walk",
+    views: Annotated[str, typer.Option(help="Aspect angles of the radars in degrees: 0 towards, 180 away.")] = "0",
+    bands: Annotated[str, typer.Option(help="Carriers of the radars in GHz, of 24, 60, 77.")] = "24",
+    treadmill: Annotated[bool, typer.Option("--treadmill", help="Who walks stays in front of the radar.")] = False,
+    companion: Annotated[bool, typer.Option("--companion", help="A stranger walks behind.")] = False,
+    truth: Annotated[bool, typer.Option("--truth", help="Write where every joint was: truth.npz.")] = False,
+    like: Annotated[Path | None, typer.Option(help="Look like this real data set: axes, floor, range, SNR.")] = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Simulate walking people: kinematics, radar echo, spectrogram.
+    """Simulate people before radars: kinematics, echo, spectrogram.
 
     Example: mdgen simulate --out data --users 12 --sessions 6 --windows 20 --size 64 --seed 0
     """
-    from mdgen.data.dataset import write_dataset
-    from mdgen.data.simulator import simulate as simulate_walkers
+    from mdgen.data.simulator import make_scene, simulate_with_truth, whole_numbers, write_simulated
 
-    data = simulate_walkers(users, sessions, windows, size, seed)
-    write_dataset(data, out)
+    fit = _likeness(like, seed)
+    scene = make_scene(
+        activities.split(","),
+        whole_numbers(views, "views"),
+        whole_numbers(bands, "bands"),
+        treadmill=treadmill,
+        companion=companion,
+        **({"radar": fit.radar, "conditions": fit.conditions} if fit else {}),
+    )
+    side = size or (fit.size if fit else 64)
+    data, path = simulate_with_truth(users, sessions, windows, side, seed, scene=scene, with_truth=truth)
+    write_simulated(data, path, out)
     _print_counts(data)
     print(f"{len(data)} spectrograms of {len(data.users)} walkers in {out}")
 
@@ -190,17 +208,19 @@ def import_public(
 
 @app.command()
 @_command
-def inspect(data: DataOption) -> None:
-    """Show what a data set holds.
+def inspect(
+    data: DataOption,
+    out: Annotated[Path | None, typer.Option(help="Folder for card.html, plan and ready recipe.")] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Show what a data set holds, what is wrong with it, what it suffices for, and how to train on it.
 
-    Example: mdgen inspect --data data/gait
+    Example: mdgen inspect --data data/gait --out card
     """
     from mdgen.data.dataset import read_dataset
-    from mdgen.data.inspect import describe_lines
+    from validation.card import data_card
 
-    spectrograms = read_dataset(data)
-    print("\n".join(describe_lines(spectrograms)))
-    _print_counts(spectrograms)
+    data_card(read_dataset(data), out, seed, _progress().say)
 
 
 @app.command("train-vae")
@@ -690,6 +710,17 @@ def _judge_settings(
     content = {"seed": recipe.seed if seed is None else seed, **recipe.validate_, **(given or {})}
     settings = checked(ValidationSettings, content, "validate")
     return settings.quick() if quick else settings
+
+
+def _likeness(like: Path | None, seed: int) -> Any:
+    if like is None:
+        return None
+    from mdgen.data.dataset import read_dataset
+    from mdgen.data.simulator.like import fit_likeness
+
+    fit = fit_likeness(read_dataset(like), seed)
+    print("\n".join(fit.lines))
+    return fit
 
 
 def _given(path: Path | None, option: str) -> Path:

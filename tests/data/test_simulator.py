@@ -8,9 +8,10 @@ import pytest
 
 from mdgen.data.dataset import AXIS_COLUMNS
 from mdgen.data.simulator import Gait, Person, RadarSettings, sample_person, sample_session, simulate
+from mdgen.data.simulator.echo import ellipsoid_rcs_m2
 from mdgen.data.simulator.kinematics import JOINTS
 from mdgen.data.simulator.people import window_generator
-from mdgen.data.simulator.radar import ellipsoid_rcs_m2, receive, spectrogram
+from mdgen.data.simulator.radar import receive, spectrogram
 from mdgen.errors import MdgenError
 
 PHASE = np.arange(0, 3, 1 / 512)

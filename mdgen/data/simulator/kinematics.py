@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -30,10 +31,8 @@ PROPORTIONS = {
 }
 #: Relative speed V / hip height, in 1/s: the model holds up to 3; its slow gait, below 0.5, has other constants.
 RELATIVE_SPEED_RANGE = (0.5, 3.0)
-#: Parts of the leg's cycle: foot flat on the ground, and swing leg wholly its own.
-_FLAT, _FREE = (0.0, 0.42), (0.58, 0.72)
 _GRID = 1024
-_ANKLE_HEIGHT = 0.04
+ANKLE_HEIGHT = 0.04
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,11 @@ class Gait:
 
     person: Person
     session: Session = field(default_factory=Session)
+    #: Parts of the leg's cycle: foot flat on the ground, and swing leg wholly its own.
+    flat: ClassVar[tuple[float, float]] = (0.0, 0.42)
+    free: ClassVar[tuple[float, float]] = (0.58, 0.72)
+    #: The pelvis is highest 0.125 cycles after half of this, twice a cycle.
+    bob_phase: ClassVar[float] = 0.35
 
     @property
     def hip_height_m(self) -> float:
@@ -87,7 +91,7 @@ class Gait:
         """The legs and the cycle fraction of their heel strike."""
         return ("left", 0.0), ("right", 0.5 + self.person.step_asymmetry)
 
-    def _length(self, segment: str) -> float:
+    def length_m(self, segment: str) -> float:
         return PROPORTIONS[segment] * self.person.height_m
 
     def surge_m(self, phase: np.ndarray) -> np.ndarray:
@@ -103,36 +107,30 @@ class Gait:
     def _trunk(self, at: dict[str, np.ndarray], phase: np.ndarray) -> None:
         """Pelvis translation and torsion, and the upper body that counters it."""
         person, speed = self.person, self.relative_speed
-        bob = 0.015 * speed * (np.sin(2 * np.pi * (2 * phase - 0.35)) - 1) * person.bob_gain
+        bob = 0.015 * speed * (np.sin(2 * np.pi * (2 * phase - self.bob_phase)) - 1) * person.bob_gain
         sway = -0.032 * np.sin(2 * np.pi * (phase - 0.1)) * person.sway_gain
         at["pelvis"][:, 0] = self.stride_m * phase + self.surge_m(phase)
         at["pelvis"][:, 1] = sway * self.hip_height_m
-        at["pelvis"][:, 2] = (1 + bob) * self.hip_height_m + _ANKLE_HEIGHT * person.height_m
+        at["pelvis"][:, 2] = (1 + bob) * self.hip_height_m + ANKLE_HEIGHT * person.height_m
         lean = np.radians(person.lean_deg)
         up = np.array([np.sin(lean), 0.0, np.cos(lean)])
-        at["chest"] = at["pelvis"] + 0.6 * self._length("torso") * up
-        at["neck"] = at["pelvis"] + self._length("torso") * up
-        at["head"] = at["neck"] + self._length("head") * np.array([0.1, 0.0, 0.995])
+        at["chest"] = at["pelvis"] + 0.6 * self.length_m("torso") * up
+        at["neck"] = at["pelvis"] + self.length_m("torso") * up
+        at["head"] = at["neck"] + self.length_m("head") * np.array([0.1, 0.0, 0.995])
         turn = np.radians(4 * speed) * np.cos(2 * np.pi * phase)
-        self._across(at, "hip", at["pelvis"], self._length("hips") / 2, -turn)
-        self._across(at, "shoulder", at["neck"], self._length("shoulders") / 2, turn)
-
-    @staticmethod
-    def _across(at: dict[str, np.ndarray], joint: str, middle: np.ndarray, half_m: float, turn: np.ndarray) -> None:
-        """A left and a right joint about `middle`; a positive `turn` (rad) brings the right one forward."""
-        half = half_m * np.stack([-np.sin(turn), np.cos(turn), np.zeros_like(turn)], axis=1)
-        at[f"left_{joint}"], at[f"right_{joint}"] = middle + half, middle - half
+        across(at, "hip", at["pelvis"], self.length_m("hips") / 2, -turn)
+        across(at, "shoulder", at["neck"], self.length_m("shoulders") / 2, turn)
 
     def _leg(self, at: dict[str, np.ndarray], side: str, phase: np.ndarray, swing: np.ndarray | float) -> None:
         swing = swing * (1 + self.person.knee_difference * (0.5 if side == "left" else -0.5))
-        turn = _look_up(self._turns[side], phase)
-        hip = _look_up(self._angles["hip"], phase) + turn
-        knee = _look_up(self._angles["knee"], phase)
-        knee = knee * (1 + (swing - 1) * _look_up(self._free, phase))
-        pitch = hip - knee + _look_up(self._angles["ankle"], phase)
-        at[f"{side}_knee"] = at[f"{side}_hip"] + self._length("thigh") * _hanging(hip)
-        at[f"{side}_ankle"] = at[f"{side}_knee"] + self._length("shin") * _hanging(hip - knee)
-        at[f"{side}_toe"] = at[f"{side}_ankle"] + 0.75 * self._length("foot") * _hanging(pitch + np.radians(75))
+        turn = look_up(self._turns[side], phase)
+        hip = look_up(self._angles["hip"], phase) + turn
+        knee = look_up(self._angles["knee"], phase)
+        knee = knee * (1 + (swing - 1) * look_up(self._free, phase))
+        pitch = hip - knee + look_up(self._angles["ankle"], phase)
+        at[f"{side}_knee"] = at[f"{side}_hip"] + self.length_m("thigh") * hanging(hip)
+        at[f"{side}_ankle"] = at[f"{side}_knee"] + self.length_m("shin") * hanging(hip - knee)
+        at[f"{side}_toe"] = at[f"{side}_ankle"] + 0.75 * self.length_m("foot") * hanging(pitch + np.radians(75))
 
     def _arm(self, at: dict[str, np.ndarray], side: str, phase: np.ndarray) -> None:
         """The arm swings against the leg of its side, by 0.75 of Boulic's angle at a gain of 1."""
@@ -140,10 +138,10 @@ class Gait:
         phase = phase - self.person.arm_lag
         swing = 0.75 * 9.88 * self.relative_speed * gain
         shoulder = np.radians(3 - swing / 2 - swing * np.cos(2 * np.pi * phase))
-        elbow = _look_up(self._angles["elbow"], phase) * (0.5 + 0.5 * gain)
-        at[f"{side}_elbow"] = at[f"{side}_shoulder"] + self._length("upper_arm") * _hanging(shoulder)
-        at[f"{side}_wrist"] = at[f"{side}_elbow"] + self._length("forearm") * _hanging(shoulder + elbow)
-        at[f"{side}_hand"] = at[f"{side}_wrist"] + self._length("hand") * _hanging(shoulder + elbow)
+        elbow = look_up(self._angles["elbow"], phase) * (0.5 + 0.5 * gain)
+        at[f"{side}_elbow"] = at[f"{side}_shoulder"] + self.length_m("upper_arm") * hanging(shoulder)
+        at[f"{side}_wrist"] = at[f"{side}_elbow"] + self.length_m("forearm") * hanging(shoulder + elbow)
+        at[f"{side}_hand"] = at[f"{side}_wrist"] + self.length_m("hand") * hanging(shoulder + elbow)
 
     @cached_property
     def _angles(self) -> dict[str, np.ndarray]:
@@ -161,16 +159,16 @@ class Gait:
         ankle = [(0.0, -3), (0.08, -18 + 12 * fast), (0.5, 8), (support, -20), (0.85, -3)]
         elbow = [(0.05, 6 + 8 * slow), (0.5, 20 + 24 * slow), (0.9, 8 + 9 * slow)]
         return {
-            "hip": np.radians(_curve(hip)) * person.hip_gain,
-            "knee": np.radians(_curve(knee)) * person.knee_gain * stride,
-            "ankle": np.radians(_curve(ankle)) * person.ankle_gain,
-            "elbow": np.radians(_curve(elbow)),
+            "hip": np.radians(periodic_curve(hip)) * person.hip_gain,
+            "knee": np.radians(periodic_curve(knee)) * person.knee_gain * stride,
+            "ankle": np.radians(periodic_curve(ankle)) * person.ankle_gain,
+            "elbow": np.radians(periodic_curve(elbow)),
         }
 
     @cached_property
     def _free(self) -> np.ndarray:
         """[_GRID]: 1 in the middle of the swing, 0 while the foot carries weight, smooth between."""
-        return _curve([(0.0, 0), (self.support, 0), (0.75, 1), (0.90, 0.2), (0.97, 0)])
+        return periodic_curve([(0.0, 0), (self.support, 0), (0.75, 1), (0.90, 0.2), (0.97, 0)])
 
     @cached_property
     def _turns(self) -> dict[str, np.ndarray]:
@@ -182,22 +180,44 @@ class Gait:
         The ankle hangs `reach` below its hip at `angle` from the vertical, so turning the leg by
         asin(x / reach) - angle puts it x in front of the hip. x falls as the hip moves on over a fixed print.
         """
-        phase = np.linspace(*_FLAT, 64)
-        thigh, shin = self._length("thigh"), self._length("shin")
-        hip, knee = _look_up(self._angles["hip"], phase), _look_up(self._angles["knee"], phase)
+        phase = np.linspace(*self.flat, 64)
+        thigh, shin = self.length_m("thigh"), self.length_m("shin")
+        hip, knee = look_up(self._angles["hip"], phase), look_up(self._angles["knee"], phase)
         reach = np.sqrt(thigh**2 + shin**2 + 2 * thigh * shin * np.cos(knee))
         angle = hip - np.arcsin(shin * np.sin(knee) / reach)
         passed = self._hip_path_m(phase + shift, shift)
         footprint = np.mean(reach * np.sin(angle) + passed)
         turn = np.arcsin(np.clip((footprint - passed) / reach, -0.95, 0.95)) - angle
-        return _curve([*zip(phase, turn, strict=True), (_FREE[0], 0.0), (_FREE[1], 0.0)], smooth=0.006)
+        return periodic_curve([*zip(phase, turn, strict=True), (self.free[0], 0.0), (self.free[1], 0.0)], smooth=0.006)
 
     def _hip_path_m(self, phase: np.ndarray, shift: float) -> np.ndarray:
         """x of the hip of the leg that strikes at `shift`, from where that leg's cycle began; phase [T] in cycles."""
         turn = np.radians(4 * self.relative_speed) * np.cos(2 * np.pi * phase)
         side = 1 if shift == 0 else -1
-        swing = side * self._length("hips") / 2 * np.sin(turn)
+        swing = side * self.length_m("hips") / 2 * np.sin(turn)
         return self.stride_m * (phase - shift) + self.surge_m(phase) + swing
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One window of a gait: where every joint is at any time. treadmill: the belt takes the progress away."""
+
+    gait: Gait
+    window: Window
+    treadmill: bool = False
+
+    def joints(self, time_s: np.ndarray) -> np.ndarray:
+        """Joint positions, float64 [T, J, 3] in m; x forward, y left, z up from the ground."""
+        phase, swing = stride_clock(self.gait, self.window, time_s)
+        joints = self.gait.joints(phase, swing)
+        if self.treadmill:
+            joints[..., 0] -= (self.gait.stride_m * phase)[:, None]
+        return joints
+
+    def cycle_s(self, time_s: np.ndarray) -> float:
+        """Mean duration of a stride over the span of `time_s`."""
+        phase = stride_clock(self.gait, self.window, time_s)[0]
+        return float((time_s[-1] - time_s[0]) / (phase[-1] - phase[0]))
 
 
 def stride_clock(gait: Gait, window: Window, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -208,7 +228,13 @@ def stride_clock(gait: Gait, window: Window, time_s: np.ndarray) -> tuple[np.nda
     return phase, np.interp(2 * phase, np.arange(len(steps)), steps)
 
 
-def _curve(points: Sequence[tuple[float, float]], smooth: float = 0.012) -> np.ndarray:
+def across(at: dict[str, np.ndarray], joint: str, middle: np.ndarray, half_m: float, turn: np.ndarray) -> None:
+    """Put a left and a right joint about `middle` into `at`; a positive `turn` (rad) brings the right one forward."""
+    half = half_m * np.stack([-np.sin(turn), np.cos(turn), np.zeros_like(turn)], axis=1)
+    at[f"left_{joint}"], at[f"right_{joint}"] = middle + half, middle - half
+
+
+def periodic_curve(points: Sequence[tuple[float, float]], smooth: float = 0.012) -> np.ndarray:
     """[_GRID]: the periodic monotone cubic through (cycle fraction in [0, 1), value) points, its kinks rounded off.
 
     smooth: standard deviation of the rounding, in cycles (0.012 is about 12 ms of walking).
@@ -219,11 +245,11 @@ def _curve(points: Sequence[tuple[float, float]], smooth: float = 0.012) -> np.n
     return gaussian_filter1d(values, smooth * _GRID, mode="wrap")
 
 
-def _look_up(table: np.ndarray, phase: np.ndarray) -> np.ndarray:
+def look_up(table: np.ndarray, phase: np.ndarray) -> np.ndarray:
     """A [_GRID] curve of one cycle at `phase` [T], linear between its points."""
     return np.interp(phase % 1, np.arange(_GRID + 1) / _GRID, np.append(table, table[0]))
 
 
-def _hanging(angle: np.ndarray) -> np.ndarray:
+def hanging(angle: np.ndarray) -> np.ndarray:
     """[T, 3]: the direction of a segment that hangs down at 0 and points forward at pi / 2."""
     return np.stack([np.sin(angle), np.zeros_like(angle), -np.cos(angle)], axis=1)

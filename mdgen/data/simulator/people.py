@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 #: First word of each random stream, so that no two kinds of draw share one.
-_PERSON, _SESSION, _WINDOW = 1, 2, 3
+_PERSON, _SESSION, _WINDOW, _COMPANION = 1, 2, 3, 4
+#: Strangers who walk along are drawn from so many.
+_STRANGERS = 1000
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,20 @@ def sample_window(rng: np.random.Generator) -> Window:
     )
 
 
-def window_generator(seed: int, user: int, session: int, window: int) -> np.random.Generator:
-    """The random stream of one window: its `Window` first, then its clutter and noise."""
-    return _generator(seed, _WINDOW, user, session, window)
+def window_generator(seed: int, user: int, session: int, window: int, *variant: int) -> np.random.Generator:
+    """The random stream of one window: its `Window` first, then its clutter and noise.
+
+    variant: numbers of what else there is of this window (another activity, another radar); none is the default.
+    """
+    return _generator(seed, _WINDOW, user, session, window, *variant)
+
+
+def sample_companion(seed: int, user: int, session: int, window: int) -> tuple[Person, Session, Window]:
+    """A stranger who happens to walk 1 to 3 m behind in one window, a little to the side: nobody of the users."""
+    rng = _generator(seed, _COMPANION, user, session, window)
+    stranger = int(rng.integers(_STRANGERS))
+    circumstances = sample_session(seed, 10_000 + stranger, int(rng.integers(1000)))
+    return sample_person(seed, 10_000 + stranger), circumstances, sample_window(rng)
 
 
 def _generator(seed: int, *stream: int) -> np.random.Generator:

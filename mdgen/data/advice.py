@@ -1,0 +1,146 @@
+"""From a data set's fingerprint to a plan to a recipe: which settings, and why, in files people can read and change.
+
+The rules start from the shipped recipes, whose figures were measured (see `benchmarks/results`), and change only what
+the fingerprint gives a reason for.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mdgen.config import Recipe, dump_recipe, load_recipe
+from mdgen.data.inspect import Fingerprint
+from mdgen.data.splits import DEFAULT_FRACTIONS, GUARD
+
+FINGERPRINT_FILE, PLAN_FILE, RECIPE_FILE = "fingerprint.json", "plan.md", "recipe.yaml"
+#: Images that the measured recipes for 64 x 64 pixels show their denoiser: 45,000 for 12 walkers (quickstart),
+#: 48,000 for 8 gestures, 83,000 for 8 people whose windows are cut anew at other shifts (gait).
+IMAGES_SEEN, IMAGES_SEEN_ANEW = 45_000, 83_000
+#: Times each independent window is seen at most, without and with cutting anew: beyond, small sets are memorised.
+MOST_EPOCHS, MOST_EPOCHS_ANEW = 120, 200
+#: Fewer windows than this of a user are few: weaker guidance and dropout against copies.
+FEW_WINDOWS = 40
+LARGEST_SMALL = 64
+_TABLE_HEAD = "| what | value | why |\n|---|---|---|"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One setting. key: a recipe's dotted key, or what is done outside of it ("split", "size")."""
+
+    key: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """base: the shipped recipe that was started from. settings: changes to it. preparation: what to do before."""
+
+    base: str
+    settings: tuple[Decision, ...]
+    preparation: tuple[Decision, ...]
+
+    def recipe(self) -> Recipe:
+        """The base with the settings, checked."""
+        return load_recipe(self.base, [f"{d.key}={d.value}" for d in self.settings])
+
+    def recipe_text(self) -> str:
+        """The whole recipe as YAML, what was changed and why in its head; `load_recipe` reads it."""
+        lines = [f"# Recommended by mdgen inspect, from the shipped recipe {self.base}. Changed:"]
+        lines += [f"#   {d.key}: {d.value}  ({d.reason})" for d in self.settings]
+        lines += [f"# Before training: {d.key}: {d.value} ({d.reason})" for d in self.preparation]
+        return "\n".join(" ".join(line.splitlines()) for line in lines) + "\n" + dump_recipe(self.recipe())
+
+
+def make_plan(facts: Fingerprint) -> Plan:
+    """What to train on such data, and how to prepare them."""
+    side = min(facts.native_side, facts.height, facts.width)
+    small = side <= LARGEST_SMALL
+    return Plan("quickstart" if small else "gpu", tuple(_settings(facts, small)), tuple(_preparation(facts, side)))
+
+
+def write_plan(facts: Fingerprint, plan: Plan, folder: Path) -> list[Path]:
+    """fingerprint.json, plan.md and recipe.yaml in `folder`, which exists."""
+    decisions = [*plan.preparation, *plan.settings]
+    rows = "\n".join(f"| {d.key} | {d.value} | {d.reason} |" for d in decisions)
+    contents = {
+        FINGERPRINT_FILE: json.dumps(asdict(facts), indent=2, ensure_ascii=False) + "\n",
+        PLAN_FILE: f"# Plan\n\nStarting from the recipe `{plan.base}`.\n\n{_TABLE_HEAD}\n{rows}\n",
+        RECIPE_FILE: plan.recipe_text(),
+    }
+    for name, text in contents.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in contents]
+
+
+def _settings(facts: Fingerprint, small: bool) -> list[Decision]:
+    anew = facts.overlap > 0
+    base = load_recipe("quickstart" if small else "gpu")
+    found = [
+        Decision("name", "recommended", "made for this data set"),
+        Decision("description", f"{facts.windows} windows of {facts.users} users", "what it was made for"),
+        Decision(
+            "data.augment.time_shift",
+            str(anew).lower(),
+            "windows overlap, so recordings can be cut anew" if anew else "windows do not overlap: nothing to cut anew",
+        ),
+    ]
+    batch = base.denoiser.training.batch_size
+    while batch > 4 and batch > facts.train_windows / 4:
+        batch //= 2
+    if batch < base.denoiser.training.batch_size:
+        for part in ("autoencoder", "denoiser"):
+            size = min(batch, getattr(base, part).training.batch_size)
+            found.append(Decision(f"{part}.training.batch_size", str(size), f"{facts.train_windows} training windows"))
+    if small:
+        found += _small_steps(facts, batch, anew)
+    if facts.train_least < FEW_WINDOWS:
+        reason = f"a user has {facts.train_least} training windows: less copying"
+        found.append(Decision("denoiser.dropout", "0.1", reason))
+        found.append(Decision("generate.guidance_scale", "1.5", reason))
+    per_user = max(20, min(200, facts.train_windows // max(1, facts.users)))
+    found.append(Decision("generate.per_user", str(per_user), "as many as a user has training windows (20 to 200)"))
+    return found
+
+
+def _small_steps(facts: Fingerprint, batch: int, anew: bool) -> list[Decision]:
+    """Denoiser steps: as many images as the measured recipes see, more for more users, fewer where few are new."""
+    new = max(1, round(facts.train_windows * facts.independent / facts.windows))
+    wanted = (IMAGES_SEEN_ANEW if anew else IMAGES_SEEN) * max(1.0, (facts.users / 12) ** 0.5)
+    most = (MOST_EPOCHS_ANEW if anew else MOST_EPOCHS) * (facts.train_windows if anew else new)
+    seen = min(wanted, most)
+    steps = max(100, round(seen / batch / 50) * 50)
+    why = "as the measured recipes do" if seen == wanted else f"only {new} independent windows: more would be memorised"
+    return [
+        Decision("denoiser.training.steps", str(steps), f"{steps * batch:,} images of {facts.users} users, {why}"),
+        Decision("denoiser.training.checkpoint_every", str(max(50, steps // 10)), "ten checkpoints to choose from"),
+    ]
+
+
+def _preparation(facts: Fingerprint, side: int) -> list[Decision]:
+    found = []
+    if facts.channels == 3:
+        found.append(
+            Decision("channels", "1", "`mdgen import` inverts colour maps: one level instead of three colours")
+        )
+    if side < min(facts.height, facts.width) or facts.height != facts.width:
+        found.append(Decision("size", f"`mdgen import --size {side}`", f"nothing finer than {side} pixels is in them"))
+    needed = len(DEFAULT_FRACTIONS)
+    if facts.roles and facts.leak == 0 and not facts.crossing:
+        found.append(Decision("split", "keep it", "no held-out window shares signal with a training one"))
+    elif facts.sessions_least >= needed:
+        found.append(Decision("split", "whole sessions", f"every user has {facts.sessions_least} or more"))
+    elif facts.recordings_least >= needed:
+        found.append(Decision("split", "whole recordings", f"every user has {facts.recordings_least} or more"))
+    else:
+        found.append(
+            Decision(
+                "split",
+                "`mdgen import --fractions train=.6,judge=.2,test=.2`",
+                f"too few known recordings for four roles: parts of one, {GUARD} windows apart",
+            )
+        )
+    return found
