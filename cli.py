@@ -218,7 +218,7 @@ def inspect(
     Example: mdgen inspect --data data/gait --out card
     """
     from mdgen.data.dataset import read_dataset
-    from validation.card import data_card
+    from validation.report.card import data_card
 
     data_card(read_dataset(data), out, seed, _progress().say)
 

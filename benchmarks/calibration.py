@@ -25,8 +25,8 @@ from mdgen.data.dataset import SpectrogramSet, make_table
 from mdgen.data.simulator import RadarSettings, make_scene, simulate
 from mdgen.data.simulator.like import Likeness, fit_likeness, level_distance
 from mdgen.data.simulator.scene import Conditions
-from validation.kinematics import measure
-from validation.scales import QUANTITIES, scales_of
+from validation.measures.kinematics import measure
+from validation.measures.scales import QUANTITIES, scales_of
 
 SEED = 0
 SIDE, RANGE_DB, FIRST_ROW, ZERO_ROW = 128, 50.0, 24, 103.5  # of the cut pictures

@@ -19,8 +19,8 @@ from mdgen.data.simulator import (
 )
 from mdgen.data.simulator.kinematics import JOINTS
 from mdgen.errors import MdgenError
-from validation.kinematics import echo_above_floor, envelopes, measure, noise_floor, torso_ridge
-from validation.scales import scales_of
+from validation.measures.kinematics import echo_above_floor, envelopes, measure, noise_floor, torso_ridge
+from validation.measures.scales import scales_of
 
 TRAIN = {"train": 1.0}
 TIME_S = np.arange(0, 3, 0.002)

@@ -9,7 +9,7 @@ from mdgen.data.dataset import make_table, read_dataset, write_dataset
 from mdgen.data.simulator import simulate
 from mdgen.errors import MdgenError
 from tests.validation.striders import striders
-from validation.card import data_card
+from validation.report.card import data_card
 
 NAME = "<b>=cmd|$x$"
 
@@ -21,7 +21,7 @@ def quiet(line: str) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def fast_judge():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("validation.card.JUDGE_STEPS", 20)
+        patch.setattr("validation.report.card.JUDGE_STEPS", 20)
         yield
 
 

@@ -20,16 +20,16 @@ from mdgen.data.inspect import Inspection, describe_lines, inspect
 from mdgen.data.splits import assign_roles
 from mdgen.errors import MdgenError
 from mdgen.figures import MAX_USERS, contact_sheet
-from validation import shortcuts
-from validation.background_model import RealBackground
-from validation.copies import _ENOUGH as COPY_WINDOWS
-from validation.judge import Judge
-from validation.kinematics import measure
-from validation.motion_distance import MIN_WINDOWS, session_units
-from validation.page import Picture, render
+from validation.blocks import shortcuts
+from validation.measures.copies import _ENOUGH as COPY_WINDOWS
+from validation.measures.kinematics import measure
+from validation.measures.motion_distance import MIN_WINDOWS, session_units
+from validation.measures.scales import QUANTITIES, scales_of
+from validation.networks.background_model import RealBackground
+from validation.networks.judge import Judge
+from validation.report.page import Picture, render
 from validation.results import FAIL, INCONCLUSIVE, PASS
 from validation.rules import shipped_rules
-from validation.scales import QUANTITIES, scales_of
 
 CARD_FILE = "card.html"
 MOTION = (
