@@ -59,7 +59,7 @@ def make_plan(facts: Fingerprint) -> Plan:
     """What to train on such data, and how to prepare them."""
     side = min(facts.native_side, facts.height, facts.width)
     small = side <= LARGEST_SMALL
-    return Plan("quickstart" if small else "gpu", tuple(_settings(facts, small)), tuple(_preparation(facts, side)))
+    return Plan("quickstart" if small else "microdoppler128", tuple(_settings(facts, small)), tuple(_preparation(facts, side)))
 
 
 def write_plan(facts: Fingerprint, plan: Plan, folder: Path) -> list[Path]:
@@ -78,7 +78,7 @@ def write_plan(facts: Fingerprint, plan: Plan, folder: Path) -> list[Path]:
 
 def _settings(facts: Fingerprint, small: bool) -> list[Decision]:
     anew = facts.overlap > 0
-    base = load_recipe("quickstart" if small else "gpu")
+    base = load_recipe("quickstart" if small else "microdoppler128")
     found = [
         Decision("name", "recommended", "made for this data set"),
         Decision("description", f"{facts.windows} windows of {facts.users} users", "what it was made for"),

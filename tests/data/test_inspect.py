@@ -92,7 +92,7 @@ def test_small_sets_train_shorter_and_overlapping_ones_are_cut_anew(facts):
 def test_large_pictures_get_the_large_recipe(facts):
     large = replace(facts, height=256, width=256, native_side=128)
     plan = make_plan(large)
-    assert plan.base == "gpu"
+    assert plan.base == "microdoppler128"
     assert any("--size 128" in decision.value for decision in plan.preparation)
     plan.recipe()
 

@@ -26,7 +26,7 @@ _PLACES = 3
 #: Fisher's z of 0.99: training windows as alike in detail are one window given twice, and say nothing of honest ones.
 _SAME = 2.65
 #: A user's own centre needs this many honest windows.
-_ENOUGH = 5
+ENOUGH = 5
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ def honest_scale(train: SpectrogramSet, size: int) -> HonestScale | None:
     """Learn the scale from `train`; None where no user has windows enough that do not overlap."""
     found = {user: (rows, *rest) for user, rows, *rest in _evidence_by_user(train, train, size, leave_out=True)}
     known = {user: part[1][np.isfinite(part[1]).all(axis=1)] for user, part in found.items()}
-    enough = [evidence for evidence in known.values() if len(evidence) >= _ENOUGH]
+    enough = [evidence for evidence in known.values() if len(evidence) >= ENOUGH]
     if not enough:
         return None
     typical = np.median(np.concatenate(enough), axis=0)
-    centre = {u: np.median(e, axis=0) if len(e) >= _ENOUGH else typical for u, e in known.items()}
-    deviations = np.concatenate([known[u] - centre[u] for u in known if len(known[u]) >= _ENOUGH])
+    centre = {u: np.median(e, axis=0) if len(e) >= ENOUGH else typical for u, e in known.items()}
+    deviations = np.concatenate([known[u] - centre[u] for u in known if len(known[u]) >= ENOUGH])
     scale = HonestScale(centre, np.maximum(np.quantile(deviations, 0.84, axis=0), 1e-3), nothing_found(len(train)))
     return HonestScale(centre, scale.spread, _collect(len(train), scale, found))
 

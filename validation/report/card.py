@@ -21,7 +21,7 @@ from mdgen.data.splits import assign_roles
 from mdgen.errors import MdgenError
 from mdgen.figures import MAX_USERS, contact_sheet
 from validation.blocks import shortcuts
-from validation.measures.copies import _ENOUGH as COPY_WINDOWS
+from validation.measures.copies import ENOUGH as COPY_WINDOWS
 from validation.measures.kinematics import measure
 from validation.measures.motion_distance import MIN_WINDOWS, session_units
 from validation.measures.scales import QUANTITIES, scales_of
