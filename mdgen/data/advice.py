@@ -23,6 +23,8 @@ MOST_EPOCHS, MOST_EPOCHS_ANEW = 120, 200
 #: Fewer windows than this of a user are few: weaker guidance and dropout against copies.
 FEW_WINDOWS = 40
 LARGEST_SMALL = 64
+#: Recipes that a plan starts from.
+SMALL_BASE, LARGE_BASE = "quickstart", "microdoppler128"
 _TABLE_HEAD = "| what | value | why |\n|---|---|---|"
 
 
@@ -59,7 +61,8 @@ def make_plan(facts: Fingerprint) -> Plan:
     """What to train on such data, and how to prepare them."""
     side = min(facts.native_side, facts.height, facts.width)
     small = side <= LARGEST_SMALL
-    return Plan("quickstart" if small else "microdoppler128", tuple(_settings(facts, small)), tuple(_preparation(facts, side)))
+    base = SMALL_BASE if small else LARGE_BASE
+    return Plan(base, tuple(_settings(facts, load_recipe(base), small)), tuple(_preparation(facts, side)))
 
 
 def write_plan(facts: Fingerprint, plan: Plan, folder: Path) -> list[Path]:
@@ -76,9 +79,8 @@ def write_plan(facts: Fingerprint, plan: Plan, folder: Path) -> list[Path]:
     return [folder / name for name in contents]
 
 
-def _settings(facts: Fingerprint, small: bool) -> list[Decision]:
+def _settings(facts: Fingerprint, base: Recipe, small: bool) -> list[Decision]:
     anew = facts.overlap > 0
-    base = load_recipe("quickstart" if small else "microdoppler128")
     found = [
         Decision("name", "recommended", "made for this data set"),
         Decision("description", f"{facts.windows} windows of {facts.users} users", "what it was made for"),
