@@ -38,7 +38,7 @@ class TokenPipeline(DiffusionPipeline):
     def use_sampler(self, name: str) -> None:
         """There is one way to sample it: code after code."""
 
-    def require_guidance(self, guidance_scale: float, num_inference_steps: int) -> None:
+    def require_settings(self, guidance_scale: float, num_inference_steps: int) -> None:
         """Raise `MdgenError` for guidance that this model was not trained for."""
         self.conditioning.require_guidance(guidance_scale)
 

@@ -210,7 +210,8 @@ def _scheduler(pipeline: MicroDopplerPipeline, sampler: str, steps: int) -> Iter
 def _samples(pipeline: MicroDopplerPipeline | TokenPipeline) -> Iterator[Finding]:
     """Two pictures, in few steps: finite, and not all the same."""
     generators = [torch.Generator().manual_seed(i) for i in range(2)]
-    pictures = pipeline([0, len(pipeline.config.users) - 1], generators, guidance_scale=1.0, num_inference_steps=4)
+    steps = pipeline.config.get("distilled_steps") or 4
+    pictures = pipeline([0, len(pipeline.config.users) - 1], generators, guidance_scale=1.0, num_inference_steps=steps)
     if not torch.isfinite(pictures).all():
         yield failed("samples are not finite", "train again at a lower learning_rate")
     elif pictures.std() < 1e-3 or torch.equal(pictures[0], pictures[1]):
