@@ -56,7 +56,7 @@ def main() -> None:
     fine_tune(newcomers, base, Run(taught), recipe, device="cpu", progress=Progress())
     judge = Judge(options.seed).fit(others.images, others.table["user"].to_numpy())
     result = {
-        "options": {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
+        "options": {key: value for key, value in vars(options).items() if key not in ("work", "result")},
         "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
         "judge_on_newcomers_training_recording": accuracy(judge, newcomers),
         "real_variance_between_recordings": between(others, recording_of(others)),
@@ -98,7 +98,7 @@ def small_recipe(options: argparse.Namespace) -> Recipe:
 
 def score(run: Path, people: SpectrogramSet, known: SpectrogramSet, judge: Judge, wish: str) -> dict[str, float]:
     """Whose the samples are, and whether their styles move as the real recordings do."""
-    settings = GenerateConfig(per_user=48, guidance_scale=2.0, steps=15, labels={STYLE: wish})
+    settings = GenerateConfig(per_user=24, guidance_scale=2.0, steps=12, labels={STYLE: wish})
     made = generate(run, settings, users=people.users[:4], device="cpu", progress=Progress())
     style = made.table[STYLE]
     result = {"user_accuracy": accuracy(judge, made), "pixel_deviation": spread(made)}

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from mdgen.errors import MdgenError
+from mdgen.models.conditioning import Between
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.run import Run
-from mdgen.visualize import DRAWINGS, FRAMES, Scene, _blended, _ends, slerp, visualize
+from mdgen.visualize import DRAWINGS, Scene, _ends, slerp, visualize
 from tests.conftest import ridges
 from tests.tiny_run import tiny_run
 
@@ -57,9 +58,9 @@ def test_between_two_users_lie_both_of_them(run) -> None:
     shown = scene(run)
     noise = shown.noise(0)
     ends = [_ends(shown, shown.ids([user]), noise) for user in ("ID_1", "ID_3")]
-    shown.pipeline.register_modules(conditioning=_blended(shown.pipeline.conditioning, 0, 2, FRAMES))
-    for frame, end in zip((0, FRAMES - 1), ends, strict=True):
-        np.testing.assert_allclose(_ends(shown, [frame], noise), end, atol=1e-5)
+    first, second = (torch.tensor(shown.ids([user])) for user in ("ID_1", "ID_3"))
+    for share, end in zip((0.0, 1.0), ends, strict=True):
+        np.testing.assert_allclose(_ends(shown, Between(first, second, share), noise), end, atol=1e-5)
     assert np.abs(ends[0] - ends[1]).max() > 0.01
 
 

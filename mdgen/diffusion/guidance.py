@@ -1,4 +1,4 @@
-"""Guidance: away from "nobody in particular" towards the user, away from a weaker model towards the trained one."""
+"""Classifier-free guidance (Ho & Salimans 2022): away from "nobody in particular", towards the user."""
 
 from __future__ import annotations
 
@@ -54,11 +54,6 @@ def rescaled(guided: Tensor, plain: Tensor, share: float) -> Tensor:
     dims = tuple(range(1, guided.ndim))
     factor = plain.std(dims, keepdim=True) / guided.std(dims, keepdim=True)
     return guided * (share * factor + 1 - share)
-
-
-def autoguided(strong: Tensor, weak: Tensor, scale: float) -> Tensor:
-    """weak + scale (strong - weak): away from the mistakes that a weaker model makes more of (Karras et al. 2024a)."""
-    return weak + scale * (strong - weak)
 
 
 def _user_alone(conditioning: UserConditioning, users: Tensor | Between) -> Tensor | Between | None:
