@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from mdgen.data.colormaps import Rendering, resize_area, undo_rendering
 from mdgen.data.images import to_levels16, write_levels
@@ -86,7 +85,8 @@ class Converter:
         except MdgenError as error:
             return Fact(row, error=str(error))
         if image.ndim == 3:
-            Image.fromarray(image).save(f"{self.out}/{file}")
+            file = file.replace(".png", ".npy")  # a gray picture among colours would come back with one channel
+            np.save(f"{self.out}/{file}", image.transpose(2, 0, 1) * np.float32(2 / 255) - 1)
         else:
             levels = to_levels16(image)
             self.store.write(row, levels)

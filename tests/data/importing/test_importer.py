@@ -200,3 +200,18 @@ def test_folders_without_spectrograms_are_refused_and_one_person_is_warned_of(tm
         imported(tmp_path / "empty", tmp_path / "out")
     _, text = imported(folder_of(tmp_path / "one", users=("solo",)), tmp_path / "out")
     assert "warning: only one user, 'solo'" in text
+
+
+def test_natural_colours_are_kept_where_told_also_of_gray_pictures(tmp_path: Path) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (16, 16, 16, 3)).astype(np.uint8)
+    pixels[3] = pixels[3, ..., :1]
+    for i, picture in enumerate(pixels):
+        (tmp_path / "in" / "ab"[i // 8]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(tmp_path / "in" / "ab"[i // 8] / f"{i}.png")
+    data, _ = imported(
+        tmp_path / "in", tmp_path / "out", size=16, colormap="rgb", fractions={"train": 0.5, "test": 0.5}
+    )
+    assert np.abs((data.images + 1) * 127.5 - pixels.transpose(0, 3, 1, 2)).max() < 1e-3
