@@ -375,6 +375,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train-ldm": training.train_ldm,
     "fine-tune": training.fine_tune,
     "train-joint": train_joint,
+    "train-classifier": training.train_classifier,
     "distill": training.distill,
     "baseline": baseline,
     "check": check,

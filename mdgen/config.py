@@ -300,6 +300,11 @@ class GenerateConfig(Section):
         (0.0, 1.0), description="noise levels (1 = pure noise) that are guided"
     )
     guidance_rescale: float = Field(0.0, ge=0, le=1, description="bring contrast back to the unguided one's; 0: off")
+    classifier_scale: float = Field(
+        0.0,
+        ge=0,
+        description="guidance by the gradient of the run's latent classifier (`train-classifier`); 0: off",
+    )
     steps: int = Field(25, ge=1, le=1000)
     sampler: Literal["dpm++", "unipc", "ddim", "ddpm", "euler", "heun", "lcm"] = "dpm++"
     batch_size: int = Field(64, ge=1, description="samples at a time; halved whenever memory runs out")
@@ -332,6 +337,16 @@ class FineTuningConfig(Section):
         if self.learn == "users" and self.training.weight_decay:
             raise ValueError("learn=users needs weight_decay 0: decay would change the users it must not touch")
         return self
+
+
+class ClassifierConfig(Section):
+    """`mdgen train-classifier`: who is on a noisy latent, for classifier guidance."""
+
+    width: int = Field(64, ge=8, multiple_of=8)
+    depth: int = Field(3, ge=1)
+    training: TrainingConfig = TrainingConfig(
+        steps=400, batch_size=64, learning_rate=1e-3, weight_decay=0.05, ema_half_life=0, checkpoint_every=100
+    )
 
 
 class DistillConfig(Section):
@@ -367,6 +382,7 @@ class Recipe(Section):
     fine_tuning: FineTuningConfig = FineTuningConfig()
     joint: JointConfig = JointConfig()
     prior: PriorConfig = PriorConfig()
+    classifier: ClassifierConfig = ClassifierConfig()
     generate: GenerateConfig = GenerateConfig()
     distill: DistillConfig = DistillConfig()
     validate_: dict[str, Any] = Field(

@@ -78,6 +78,8 @@ class Maker:
         pipeline.precision = settings.precision
         if settings.labels.get(CAPTION, "own") not in WISHES:
             pipeline.register_modules(conditioning=pipeline.conditioning.reading(settings.labels[CAPTION]))
+        if settings.classifier_scale:
+            pipeline.use_classifier(run / "classifier", settings.classifier_scale)
         pipeline.to(device)
         maker = cls(pipeline, Run(run), settings, seed, wanted, settings.batch_size, checkpoint_hash(run))
         maker.ids(range(1))  # labels that are not there are told before anything is made

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from mdgen.config import DiffusionConfig, Recipe
 from mdgen.device import autocast
-from mdgen.diffusion.guidance import guided_prediction
+from mdgen.diffusion.guidance import guided_prediction, steered
 from mdgen.diffusion.objective import TIMESTEPS, noise_process, preconditioned
 from mdgen.diffusion.samplers import build_sampler, evaluations, noise_level, set_steps, start_at, step
 from mdgen.errors import MdgenError
 from mdgen.models import denoiser as _denoiser  # noqa: F401  diffusers loads parts only from modules imported already
 from mdgen.models.autoencoder import works_on_pixels
 from mdgen.models.conditioning import Between, UserConditioning
+from mdgen.models.latent_classifier import LatentClassifier
 from mdgen.models.latents import denormalise_latents
 
 Pipeline = TypeVar("Pipeline", bound=DiffusionPipeline)
@@ -47,6 +48,8 @@ class MicroDopplerPipeline(DiffusionPipeline):
             autoencoder=autoencoder, denoiser=denoiser, conditioning=conditioning, scheduler=scheduler
         )
         self.precision = "fp32"
+        self.classifier: LatentClassifier | None = None
+        self.classifier_scale = 0.0
         self.register_to_config(
             users=users,
             objective=objective,
@@ -148,8 +151,25 @@ class MicroDopplerPipeline(DiffusionPipeline):
             prediction = guided_prediction(
                 self._predict, self.conditioning, latents, timestep, users, scale, guidance_rescale
             )
+            if self.classifier is not None and guidance_interval[0] <= level <= guidance_interval[1]:
+                prediction = self._steered(prediction, latents, timestep, users)
             latents = step(self.scheduler, prediction, timestep, latents, generators)
             yield latents
+
+    def use_classifier(self, folder: Path, scale: float) -> None:
+        """Guide by the latent classifier in `folder` from now on; raises `MdgenError` where there is none."""
+        if not (folder / "config.json").exists():
+            raise MdgenError(f"{folder}: no latent classifier; train one with mdgen train-classifier, or use scale 0")
+        self.classifier, self.classifier_scale = LatentClassifier.from_pretrained(folder).eval(), scale
+
+    def _steered(self, prediction: Tensor, latents: Tensor, timestep: Tensor, users: Tensor | Between) -> Tensor:
+        if isinstance(users, Between):
+            raise MdgenError("classifier guidance knows users, not places between them; use classifier_scale 0")
+        assert self.classifier is not None
+        gradient = self.classifier.to(latents.device).gradient(latents, timestep, users[:, 0])
+        alpha, sigma = noise_level(self.scheduler, timestep)
+        kind = self.config.process["prediction_type"]
+        return steered(prediction, gradient, alpha, sigma, kind, self.classifier_scale)
 
     def require_settings(self, guidance_scale: float, num_inference_steps: int) -> None:
         """Raise `MdgenError` for guidance or steps that this model was not made for."""

@@ -70,8 +70,9 @@ def test_help_answers_in_a_second_without_heavy_imports() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("simulate", "import", "inspect", "train-vae", "train-ldm", "train-joint", "baseline", "distill"),
-        *("generate", "visualize", "export", "validate", "check", "quickstart", "augment-study", "doctor"),
+        *("simulate", "import", "import-public", "inspect", "train-vae", "train-ldm", "fine-tune", "train-joint"),
+        *("train-classifier", "distill", "baseline", "check", "generate", "visualize", "export", "validate"),
+        *("augment-study", "quickstart", "doctor"),
     ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:

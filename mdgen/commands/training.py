@@ -100,3 +100,27 @@ def distill(
     recipe = Run(run).recipe([*changed, *(overrides or ())])
     distill_run(run, out, recipe, device=device, progress=make_progress(), budget=Budget.of(max_minutes))
     print(f"model in {out}; sample it with: mdgen generate --run {out} --out synthetic")
+
+
+@command
+def train_classifier(
+    data: DataOption,
+    run: RunOption,
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    max_minutes: MinutesOption = None,
+) -> None:
+    """Train a user classifier on the run's noisy latents, for classifier guidance.
+
+    Example: mdgen train-classifier --data data --run runs/walkers
+    """
+    from mdgen.data.dataset import read_dataset
+    from mdgen.run import Run
+    from mdgen.training.latent_classifier import train_latent_classifier
+    from mdgen.training.schedule import Budget
+
+    budget, recipe = Budget.of(max_minutes), Run(run).recipe(overrides or ())
+    train_latent_classifier(
+        read_dataset(data), Run(run), recipe, device=device, progress=make_progress(), budget=budget
+    )
+    print(f"classifier in {run}; use it with: mdgen generate --run {run} --set generate.classifier_scale=1 ...")

@@ -1,4 +1,4 @@
-"""Classifier-free guidance (Ho & Salimans 2022): away from "nobody in particular", towards the user."""
+"""Guidance towards the user: without a classifier (Ho & Salimans 2022), and by one (Dhariwal & Nichol 2021)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mdgen.models.conditioning import Between, UserConditioning, conditions
 
 #: (noisy latents, timestep, condition vectors) -> prediction.
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
+LEAST_ALPHA = 0.1
 
 
 def guided_prediction(
@@ -54,6 +55,25 @@ def rescaled(guided: Tensor, plain: Tensor, share: float) -> Tensor:
     dims = tuple(range(1, guided.ndim))
     factor = plain.std(dims, keepdim=True) / guided.std(dims, keepdim=True)
     return guided * (share * factor + 1 - share)
+
+
+def steered(
+    prediction: Tensor, gradient: Tensor, alpha: float, sigma: float, prediction_type: str, scale: float
+) -> Tensor:
+    """A prediction whose noise is e - scale sigma gradient (Dhariwal & Nichol 2021, alg. 2), whatever it predicts.
+
+    gradient: of the log probability of the user, with respect to x_t = alpha x + sigma e. The data it implies move by
+    scale sigma^2 / alpha gradient; alpha counts as at least 0.1, for at pure noise that has no bound.
+    """
+    least = max(alpha, LEAST_ALPHA)
+    noise, data = -scale * sigma * gradient, scale * sigma**2 / least * gradient
+    moved = {
+        "epsilon": noise,
+        "sample": data,
+        "v_prediction": alpha * noise - sigma * data,
+        "flow_prediction": noise - data,
+    }
+    return prediction + moved[prediction_type]
 
 
 def _user_alone(conditioning: UserConditioning, users: Tensor | Between) -> Tensor | Between | None:
