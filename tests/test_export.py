@@ -13,7 +13,7 @@ from mdgen.sweep import guidance_sweep
 from tests.tiny_run import tiny_run
 
 
-@pytest.mark.parametrize("kind", ["unet", "transformer"])
+@pytest.mark.parametrize("kind", ["unet", "dit"])
 def test_onnxruntime_gives_the_same_picture(kind: str, tmp_path) -> None:
     for name in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(name, reason=f"the package `{name}` (extra onnx) is not installed")

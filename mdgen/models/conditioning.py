@@ -88,11 +88,11 @@ class UserConditioning(ModelMixin, ConfigMixin):
         """int64 [N, 1 + labels] of ids [N] or [N, 1 + labels]; labels not given are null."""
         if ids.ndim == 2:
             return ids
-        return torch.cat([ids[:, None], self.null_ids[1:].to(ids.device).expand(len(ids), -1)], dim=1)
+        return torch.cat([ids[:, None], self.null_ids[1:].to(ids.device).expand(ids.shape[0], -1)], dim=1)
 
     def nobody(self, ids: Tensor) -> Tensor:
         """As many ids, all null."""
-        return self.null_ids.to(ids.device).expand(len(ids), -1)
+        return self.null_ids.to(ids.device).expand(ids.shape[0], -1)
 
     def user_alone(self, ids: Tensor) -> Tensor:
         """The same users, their labels not told."""
