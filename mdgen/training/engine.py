@@ -74,7 +74,7 @@ class Engine:
             self.model.compile()
         half = resolve_precision(config.precision, self.device) == torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=half)
-        self.batches = Batches(task, config.batch_size, seed, pinned=self.device.type == "cuda")
+        self.batches = Batches(task, config.batch_size, seed, ahead=self.device.type == "cuda")
 
     def step(self, step: int, progress: float, rate: float, stop: int = 0) -> StepResult:
         """One optimizer step at `rate` times the peak learning rates, if its losses and gradients are finite.
@@ -174,14 +174,17 @@ class Engine:
 
 
 class Batches:
-    """The global batch of a step; the next one is drawn in a thread while this one computes."""
+    """The global batch of a step. With `ahead`, for a GPU, the next one is drawn in a thread while this one computes;
+    on a CPU that thread would take the cores from the computation, and the drawing is a hundredth of a step."""
 
-    def __init__(self, task: Task, batch_size: int, seed: int, pinned: bool = False) -> None:
-        self.task, self.batch_size, self.seed, self.pinned = task, batch_size, seed, pinned
-        self._pool = ThreadPoolExecutor(1)
+    def __init__(self, task: Task, batch_size: int, seed: int, ahead: bool = False) -> None:
+        self.task, self.batch_size, self.seed, self.ahead = task, batch_size, seed, ahead
+        self._pool = ThreadPoolExecutor(1) if ahead else None
         self._coming: dict[int, Future[Batch]] = {}
 
     def __call__(self, step: int) -> Batch:
+        if self._pool is None:
+            return self._draw(step)
         coming = self._coming.get(step) or self._pool.submit(self._draw, step)
         self._coming = {step + 1: self._pool.submit(self._draw, step + 1)}
         return coming.result()
@@ -193,7 +196,7 @@ class Batches:
     def _draw(self, step: int) -> Batch:
         generator = torch.Generator().manual_seed(mix_seed(self.seed + 1, step))
         batch = self.task.draw(self.indices(step), generator)
-        return {key: value.pin_memory() for key, value in batch.items()} if self.pinned else batch
+        return {key: value.pin_memory() for key, value in batch.items()} if self.ahead else batch
 
 
 def seed_dropout(seed: int, device: torch.device) -> None:
