@@ -78,6 +78,8 @@ class Maker:
         pipeline.precision = settings.precision
         if settings.labels.get(CAPTION, "own") not in WISHES:
             pipeline.register_modules(conditioning=pipeline.conditioning.reading(settings.labels[CAPTION]))
+        if settings.weak_run:
+            pipeline.use_weak(Path(settings.weak_run), device)
         if settings.classifier_scale:
             pipeline.use_classifier(run / "classifier", settings.classifier_scale)
         pipeline.to(device)

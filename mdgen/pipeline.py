@@ -22,7 +22,7 @@ from mdgen.diffusion.samplers import build_sampler, evaluations, noise_level, se
 from mdgen.errors import MdgenError
 from mdgen.models import denoiser as _denoiser  # noqa: F401  diffusers loads parts only from modules imported already
 from mdgen.models.autoencoder import works_on_pixels
-from mdgen.models.conditioning import Between, UserConditioning
+from mdgen.models.conditioning import Between, UserConditioning, conditions
 from mdgen.models.latent_classifier import LatentClassifier
 from mdgen.models.latents import denormalise_latents
 
@@ -50,6 +50,7 @@ class MicroDopplerPipeline(DiffusionPipeline):
         self.precision = "fp32"
         self.classifier: LatentClassifier | None = None
         self.classifier_scale = 0.0
+        self.weak: MicroDopplerPipeline | None = None
         self.register_to_config(
             users=users,
             objective=objective,
@@ -149,12 +150,29 @@ class MicroDopplerPipeline(DiffusionPipeline):
             level = float(timestep) / TIMESTEPS
             scale = guidance_scale if guidance_interval[0] <= level <= guidance_interval[1] else 1.0
             prediction = guided_prediction(
-                self._predict, self.conditioning, latents, timestep, users, scale, guidance_rescale
-            )
+                self._predict, self.conditioning, latents, timestep, users, scale, guidance_rescale,
+                self.weak and self.weak.plain,
+            )  # fmt: skip
             if self.classifier is not None and guidance_interval[0] <= level <= guidance_interval[1]:
                 prediction = self._steered(prediction, latents, timestep, users)
             latents = step(self.scheduler, prediction, timestep, latents, generators)
             yield latents
+
+    def use_weak(self, run: Path, device: torch.device | str = "cpu") -> None:
+        """Guide away from a weaker model from now on; raises `MdgenError` for one that does not work on the same
+        latents, users and noise."""
+        weak = MicroDopplerPipeline.load(run)
+        for name in ("users", "latent_shape", "process", "objective"):
+            if weak.config[name] != self.config[name]:
+                raise MdgenError(f"{run}: cannot guide this model; its {name} are others")
+        same = zip(weak.autoencoder.state_dict().values(), self.autoencoder.state_dict().values(), strict=True)
+        if not all(torch.equal(a.cpu(), b.cpu()) for a, b in same):
+            raise MdgenError(f"{run}: cannot guide this model; its autoencoder is another one")
+        self.weak = weak.to(device)
+
+    def plain(self, sample: Tensor, timestep: Tensor, users: Tensor | Between) -> Tensor:
+        """What the model predicts of users without guidance."""
+        return self._predict(sample, timestep, conditions(self.conditioning, users))
 
     def use_classifier(self, folder: Path, scale: float) -> None:
         """Guide by the latent classifier in `folder` from now on; raises `MdgenError` where there is none."""

@@ -52,6 +52,9 @@ class GenerateConfig(Section):
         ge=0,
         description="guidance by the gradient of the run's latent classifier (`train-classifier`); 0: off",
     )
+    weak_run: str | None = Field(
+        None, description="a weaker run of the same autoencoder: guide away from it, not from nobody (autoguidance)"
+    )
     steps: int = Field(25, ge=1, le=1000)
     sampler: Literal["dpm++", "unipc", "ddim", "ddpm", "euler", "heun", "lcm"] = "dpm++"
     batch_size: int = Field(64, ge=1, description="samples at a time; halved whenever memory runs out")

@@ -22,13 +22,19 @@ def guided_prediction(
     users: Tensor | Between,
     guidance_scale: float,
     rescale: float = 0.0,
+    weak: Callable[[Tensor, Tensor, Tensor | Between], Tensor] | None = None,
 ) -> Tensor:
     """Classifier-free guidance over all channels; scale 1 is the plain conditional prediction at half the cost.
 
     users: ids [N], or [N, 1 + labels]. What guidance strengthens is the user: labels that are told, a recording's
     style for example, act once, by their own prediction (Brooks et al. 2023, eq. 3, with image scale 1). rescale: see
-    `rescaled`.
+    `rescaled`. weak: (sample, timestep, users) -> prediction of a weaker model, to guide away from in the place of
+    nobody (Karras et al. 2024, "Guiding a diffusion model with a bad version of itself").
     """
+    if weak is not None and guidance_scale != 1:
+        plain = predict(sample, timestep, conditions(conditioning, users))
+        guided = torch.lerp(weak(sample, timestep, users), plain, guidance_scale)
+        return rescaled(guided, plain, rescale) if rescale else guided
     terms = guidance_terms(conditioning, users, guidance_scale)
     repeated = sample.repeat(len(terms), *[1] * (sample.ndim - 1))
     parts = predict(repeated, timestep, torch.cat([condition for condition, _ in terms])).chunk(len(terms))

@@ -1,9 +1,13 @@
 """Guidance: what it promises in formulas, checked in numbers."""
 
+import pytest
 import torch
 
 from mdgen.diffusion.guidance import guided_prediction
+from mdgen.errors import MdgenError
 from mdgen.models.conditioning import UserConditioning
+from mdgen.pipeline import MicroDopplerPipeline
+from tests.tiny_run import tiny_run
 
 
 def test_guidance_moves_every_channel_for_every_user_and_none_at_scale_one() -> None:
@@ -39,3 +43,18 @@ def test_rescaled_guidance_has_the_spread_of_the_conditional_prediction() -> Non
     rescaled = guided_prediction(predict, conditioning, sample, t, users, 4.0, rescale=1.0)
     assert (guided.std(dim=(1, 2, 3)) > 1.5 * plain).all()
     torch.testing.assert_close(rescaled.std(dim=(1, 2, 3)), plain)
+
+
+def test_autoguidance_goes_away_from_a_weaker_model_and_refuses_another_autoencoder(tmp_path) -> None:
+    run, _ = tiny_run(tmp_path / "run")
+    weak, _ = tiny_run(tmp_path / "weak", "denoiser.width=64")
+    pipeline = MicroDopplerPipeline.load(run.path)
+    with pytest.raises(MdgenError, match="autoencoder is another"):
+        pipeline.use_weak(tiny_run(tmp_path / "other", seed=1)[0].path)
+    pipeline.use_weak(weak.path)
+    users, latents, time = torch.tensor([[0], [2]]), torch.randn(2, 4, 4, 4), torch.tensor(500.0)
+    good, bad = pipeline.plain(latents, time, users), pipeline.weak.plain(latents, time, users)
+    arguments = (pipeline._predict, pipeline.conditioning, latents, time, users)
+    guided = guided_prediction(*arguments, 3.0, weak=pipeline.weak.plain)
+    torch.testing.assert_close(guided, bad + 3 * (good - bad), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(guided_prediction(*arguments, 1.0, weak=pipeline.weak.plain), good)
