@@ -11,8 +11,9 @@ import torch
 
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from mdgen.errors import MdgenError
-from validation.blocks.accuracy import strangers
+from validation.blocks.accuracy import mislabelled
 from validation.measures.enrolment import split_enrolment
+from validation.measures.mislabelled import mislabelled_share
 from validation.networks.judge import Judge, identity_retention
 from validation.results import DECISIVE, Gate, Summary
 from validation.rules import shipped_rules
@@ -100,19 +101,24 @@ def test_shuffled_labels_fall_to_chance_and_fail(real):
     assert summary.gate("texture").status == "pass"
 
 
-def test_a_few_wrong_labels_show_as_images_that_are_hardly_of_their_user():
-    rng, rule = np.random.default_rng(0), shipped_rules()["user_accuracy"]
-    keys = pd.MultiIndex.from_product([list("abcdefgh"), ["1", "2", "3"], range(20)]).droplevel(2)
+@pytest.mark.parametrize("wrong", [0.0, 0.1, 0.3])
+def test_the_share_of_wrong_labels_is_estimated(wrong):
+    """Judges that are right in 7 of 10 cases, and take one other user in particular for the right one in the rest."""
+    rng, users = np.random.default_rng(0), list("abcdef")
 
-    def own(wrong: float) -> pd.Series:
-        """Sure in 7 of 10 cases, unsure in others, as of real ones; sure of somebody else where the label is wrong."""
-        kind = rng.random(len(keys))
-        sure = np.where(kind < 0.7, rng.uniform(0.7, 1, len(keys)), rng.uniform(0, 0.7, len(keys)))
-        return pd.Series(np.where(rng.random(len(keys)) < wrong, rng.uniform(0, 0.02, len(keys)), sure), keys)
+    def chances(wrong: float) -> pd.DataFrame:
+        shown = np.repeat(np.arange(6), 100)
+        sure = rng.uniform(0.5, 1, 600) * np.where(rng.random(600) < 0.7, 1, 0.2)
+        table = rng.dirichlet(np.full(6, 0.3), 600) * (1 - sure)[:, None]
+        table[np.arange(600), shown] += sure
+        said = np.where(rng.random(600) < wrong, (shown + rng.integers(1, 6, 600)) % 6, shown)
+        return pd.DataFrame(table, [np.array(users)[said], np.tile(np.repeat(["1", "2"], 50), 6)], users)
 
-    unseen = own(0)
-    assert strangers(own(0), unseen, rule) == ""
-    assert "labels mixed up" in strangers(own(0.2), unseen, rule)
+    unseen = chances(0)
+    found = mislabelled_share(chances(wrong), unseen, rng)
+    assert found.share == pytest.approx(wrong, abs=0.05)
+    assert found.low < found.share
+    assert bool(mislabelled(found, 0.03)) == (wrong > 0)
 
 
 def test_noise_fails(real):

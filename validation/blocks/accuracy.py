@@ -11,7 +11,8 @@ import pandas as pd
 
 from validation.context import Context
 from validation.findings import Drawing, Finding
-from validation.measures.recognition import Recognition, recognise, wilson_interval
+from validation.measures.mislabelled import Mislabelled, mislabelled_share
+from validation.measures.recognition import Recognition, recognise
 from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric
 from validation.rules import Rule
 
@@ -33,7 +34,9 @@ def assess_user_accuracy(context: Context) -> Finding:
     unseen = pd.concat([found.sessions for found in known])
     failing = failing_users(synthetic, unseen, rule)
     surely_real = real.macro - 2 * session_spread(unseen) / len(sets.users) ** 0.5
-    odd = strangers(synthetic.own, pd.concat([found.own for found in known]), rule)
+    chances = pd.concat([found.chances for found in known])
+    share = mislabelled_share(synthetic.chances, chances, context.rng("labels"))
+    odd = mislabelled(share, rule["mislabelled"])
     gate = user_accuracy_gate(
         synthetic, real, surely_real, failing, rule, sets.advisory, sets.unjudged, sets.missing, odd
     )
@@ -43,7 +46,7 @@ def assess_user_accuracy(context: Context) -> Finding:
         "Classifiers trained on other real recordings say who each image shows. Much better than on real data is a "
         "warning, not a success: prototypes are easier to recognise than people.",
         [gate],
-        [row for name, found in sets_of for row in _rows(name, found)],
+        [*(row for name, found in sets_of for row in _rows(name, found)), *_label_rows(share, synthetic.n)],
         _columns(synthetic, real),
         failing,
         _drawings(synthetic, real, [str(c) for c in context.judges[0].classes_], rule["threshold"]),
@@ -63,7 +66,7 @@ def user_accuracy_gate(
 ) -> Gate:
     """Recognised as often as the reference demands, and nearly as often as real data are, by judges that know neither.
 
-    surely_real: lower bound of the accuracy on one session of each real user. odd: what `strangers` says.
+    surely_real: lower bound of the accuracy on one session of each real user. odd: what `mislabelled` says.
     Pass: lower Wilson bound >= threshold, accuracy >= share x ceiling, and no user failing or missing. Fail: the upper
     bound is below the threshold, or below the share, of what real data surely reach; or a user fails by itself or has
     no images. Where even real data stay below the threshold it cannot pass. Judges that saw the generator's data
@@ -125,28 +128,27 @@ def failing_users(synthetic: Recognition, sessions: pd.Series, rule: Rule) -> li
     return [str(user) for user in high.index[failed]]
 
 
-def strangers(synthetic: pd.Series, unseen: pd.Series, rule: Rule) -> str:
-    """What to say when surely more images than of real people are not of the user they are said to show; else "".
-
-    synthetic, unseen: `Recognition.own`, of real sessions that no judge saw. Not of the user: the judges give it a
-    lower probability than `stranger` of the unseen real images have. Real sessions differ in that share, so their mean
-    plus two standard errors over users, plus `stranger_excess`, is allowed.
-    """
-    floor = unseen.quantile(rule["stranger"])
-    sessions = (unseen < floor).groupby(level=[0, 1]).mean()
-    users = synthetic.index.get_level_values(0).nunique()
-    usual = float(sessions.mean())
-    allowed = usual + 2 * session_spread(sessions) / users**0.5 + rule["stranger_excess"]
-    share = float((synthetic < floor).mean())
-    if wilson_interval(share, len(synthetic))[0] <= allowed:
+def mislabelled(found: Mislabelled | None, excess: float) -> str:
+    """What to say when surely more images than of one real session a user are not of the user they are said to show."""
+    if found is None or found.low <= found.usual + excess:
         return ""
-    return f"{share:.0%} of the images are hardly of their user, {usual:.0%} of real ones: labels mixed up?"
+    return f"about {found.share:.0%} of the images are not of their user: labels mixed up?"
 
 
 def session_spread(sessions: pd.Series) -> float:
     """Deviation of the accuracy between sessions of one user, pooled over users; 0 where nobody has two."""
     variances = sessions.groupby(level=0).var().dropna()
     return float(np.sqrt(variances.mean())) if len(variances) else 0.0
+
+
+def _label_rows(share: Mislabelled | None, count: int) -> list[Metric]:
+    if share is None:
+        return []
+    note = f"one real session a user reaches {share.usual:.3f} by chance"
+    return [
+        Metric("mislabelled_share", share.share, "judge", set_a="judge", set_b="synthetic", n_b=count,
+               ci_low=share.low, direction="lower", note=note)
+    ]  # fmt: skip
 
 
 def _columns(synthetic: Recognition, real: Recognition) -> pd.DataFrame:

@@ -21,7 +21,7 @@ class Recognition:
     per_user: one row per user with columns accuracy, ci_low, ci_high, n (images, not images x judges). macro: mean
     over users, with its Wilson interval on all images. seed_macros: macro accuracy of each judge.
     confusion: float [users, classes], rows sum to 1, means over judges. sessions: accuracy by (user, session).
-    own: the probability that the judges give the user each image is said to show, by (user, session), a row each.
+    chances: mean probabilities by the judges, a row an image and a column a user, index (user, recording).
     """
 
     per_user: pd.DataFrame
@@ -31,7 +31,7 @@ class Recognition:
     seed_macros: list[float]
     confusion: np.ndarray
     sessions: pd.Series
-    own: pd.Series
+    chances: pd.DataFrame
 
 
 def recognise(judges: Sequence[Judge], data: SpectrogramSet, users: Sequence[str]) -> Recognition:
@@ -49,12 +49,12 @@ def recognise(judges: Sequence[Judge], data: SpectrogramSet, users: Sequence[str
         {"accuracy": accuracy, "ci_low": [b[0] for b in bounds], "ci_high": [b[1] for b in bounds], "n": count}
     )
     macro = float(accuracy.mean())
-    rows = [truth, data.table["session"].to_numpy()]
-    own = (probabilities.mean(axis=0) * (truth[:, None] == classes)).sum(axis=1)
+    units = data.groups.str.cat(data.table["split"], sep="\x1f").to_numpy()
+    chances = pd.DataFrame(probabilities.mean(axis=0), [truth, units], classes)
     return Recognition(
         per_user, macro, wilson_interval(macro, len(data)), len(data), [float(s.mean()) for s in by_seed],
         _confusion(predictions, truth, list(users), list(classes)),
-        pd.Series(right.mean(axis=0)).groupby(rows).mean(), pd.Series(own, rows),
+        pd.Series(right.mean(axis=0)).groupby([truth, data.table["session"].to_numpy()]).mean(), chances,
     )  # fmt: skip
 
 
