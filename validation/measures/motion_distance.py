@@ -97,14 +97,19 @@ def set_distances(candidate: Windows, real: Windows, quantities: Sequence[str], 
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(quantities))
 
 
-def joint_distances(candidate: Windows, real: Windows, users: Sequence[str]) -> tuple[pd.Series, pd.Series]:
+def joint_distances(
+    candidate: Windows, real: Windows, users: Sequence[str], measurable: float = 0.5
+) -> tuple[pd.Series, pd.Series]:
     """How far speed, cadence and bandwidth together are from a person's: by user, and by (user, unit) of real sessions.
 
     Mahalanobis distance over the root of the number of quantities, from the mean of the user's (other) sessions, in
     the covariance of sessions within a person, pooled over people and shrunk (Ledoit and Wolf 2004). A scaled axis
-    moves two quantities against the others, and so stands out before any of them does alone.
+    moves two quantities against the others, and so stands out before any of them does alone. Both empty where one of
+    the three cannot be measured in this share of the real windows: then it is no gait.
     """
-    quantities = [q for q in SCALED if q in real.values]
+    quantities = list(SCALED)
+    if real.values[quantities].notna().mean().min() < measurable:
+        return pd.Series(dtype=float), pd.Series(dtype=float)
     keys = sorted(set(zip(real.user, real.unit, strict=True)))
     medians = {
         (user, unit): _medians(real.where((real.user == user) & (real.unit == unit)), quantities) for user, unit in keys
