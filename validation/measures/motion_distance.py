@@ -108,7 +108,7 @@ def joint_distances(
     the three cannot be measured in this share of the real windows: then it is no gait.
     """
     quantities = list(SCALED)
-    if real.values[quantities].notna().mean().min() < measurable:
+    if real.values[quantities].notna().to_numpy().mean(axis=0).min() < measurable:
         return pd.Series(dtype=float), pd.Series(dtype=float)
     keys = sorted(set(zip(real.user, real.unit, strict=True)))
     medians = {
