@@ -97,7 +97,7 @@ def user_accuracy_gate(
         status = FAIL
         notes.append("users that fail: " + ", ".join(failing))
     if odd:
-        status = FAIL
+        status = INCONCLUSIVE if status == PASS else status
         notes.append(odd)
     if missing:
         status = FAIL
@@ -132,7 +132,7 @@ def mislabelled(found: Mislabelled | None, excess: float) -> str:
     """What to say when surely more images than of one real session a user are not of the user they are said to show."""
     if found is None or found.low <= found.usual + excess:
         return ""
-    return f"about {found.share:.0%} of the images are not of their user: labels mixed up?"
+    return f"about {found.share:.0%} of the images are not of their user: labels mixed up, or another day?"
 
 
 def session_spread(sessions: pd.Series) -> float:
