@@ -233,9 +233,11 @@ def _stored(options: argparse.Namespace) -> list[dict[str, Any]]:
 def _store(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     versions = {"mdgen": mdgen.__version__, "python": platform.python_version()}
     versions |= {module.__name__: str(module.__version__) for module in (np, torch)}
-    found = {"settings": options.settings, "seed": options.seed, "versions": versions, "sets": rows}
+    found = {"settings": options.settings, "seed": options.seed, "versions": versions}
     options.result.parent.mkdir(parents=True, exist_ok=True)
-    options.result.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    head = json.dumps(found)
+    options.result.write_text(f'{head[:-1]}, "sets": [\n{lines}\n]}}\n', encoding="utf-8")
     flat = pd.DataFrame(rows)[COLUMNS].assign(**{c: [", ".join(row[c]) for row in rows] for c in ("meant", "failed")})
     flat.to_csv(options.result.with_suffix(".csv"), index=False)
     page = DOCUMENT if options.result == RESULT else options.result.with_suffix(".md")
