@@ -130,7 +130,9 @@ def bare_denoiser(recipe: Recipe, data: SpectrogramSet) -> Callable[[], object]:
     network = build_denoiser(recipe.denoiser, channels, (16, 16))
     conditioning = UserConditioning(len(data.users), network.condition_dim, recipe.diffusion.condition_dropout)
     windows, latents = Windows(1000), RandomLatents((channels, 16, 16))
-    task = DenoiserTask(network, conditioning, windows, latents, ["a", "b"], recipe.diffusion, 1e-3)  # type: ignore[arg-type]
+    task = DenoiserTask(
+        network, conditioning, windows, latents, torch.zeros(1000, 1, dtype=torch.long), recipe.diffusion, 1e-3
+    )  # type: ignore[arg-type]
     return bare_step(task, recipe.denoiser.training)
 
 
@@ -227,7 +229,9 @@ def memory_mb(count: int, work: Path) -> float:
     network = build_denoiser(recipe.denoiser, 16, (16, 16))
     conditioning = UserConditioning(2, network.condition_dim, 0.1)
     cache = LatentCache(MappedRows(work / "mean.npy"), MappedRows(work / "std.npy"))
-    task = DenoiserTask(network, conditioning, Windows(count), cache, ["a", "b"], recipe.diffusion, 1e-3)  # type: ignore[arg-type]
+    task = DenoiserTask(
+        network, conditioning, Windows(count), cache, torch.zeros(count, 1, dtype=torch.long), recipe.diffusion, 1e-3
+    )  # type: ignore[arg-type]
     config = TrainingConfig(steps=200, batch_size=250, checkpoint_every=1000)
     progress = Watching()
     train(task, config, name="d", seed=0, run=work / f"of-{count}", settings={}, device="cpu", progress=progress)
