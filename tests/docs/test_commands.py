@@ -1,20 +1,21 @@
 """Every command the documentation shows runs: on tiny data, with tiny settings, offline.
 
-`README.md` and each page of `docs/` get a folder with what they presuppose, and their fenced commands are run there in the
-order of the page. `TINY` is what is appended so that each takes seconds; `NOT_RUN` are those that are only parsed, with
-the reason. Parsing checks the command, every option, the recipe and every `--set` key.
+`README.md` and each page of `docs/` get a folder with what they presuppose, and their fenced commands are run there in
+the order of the page. `TINY` is what is appended so that each takes seconds; `NOT_RUN` are those that are only parsed,
+with the reason. Parsing checks the command, every option, the recipe and every `--set` key.
 """
 
 from __future__ import annotations
 
-import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import typer
+import yaml
 from accelerate.commands.launch import launch_command_parser
 from typer.testing import CliRunner
 
@@ -24,25 +25,17 @@ from mdgen.data.dataset import SpectrogramSet, read_dataset, write_dataset
 from mdgen.data.raw.settings import read_radar
 from tests.conftest import ridges
 from tests.docs.pages import PAGES, ROOT, blocks, commands, mdgen_arguments, spans
+from tests.docs.tiny import TINY_JUDGE, TINY_SETTINGS, write_pictures
 
 #: Of shown commands, only parsed: words that must all be in it, and why.
 NOT_RUN = {
     ("import-public", "--download"): "downloads from the network; tests/data/test_public.py reads stand-ins",
 }
 
-#: Launchers of several processes: their own options are parsed by accelerate, and what they launch is run in one process.
+#: Launchers of several processes: their own options are parsed by accelerate; what they launch is run in one process.
 LAUNCHERS = ("accelerate", "torchrun")
 
-_SETS = (
-    *("autoencoder.training.steps=2", "autoencoder.training.batch_size=4", "autoencoder.channels=16"),
-    *("autoencoder.codebook.size=16", "autoencoder.blocks=1", "autoencoder.perceptual=none"),
-    *("denoiser.training.steps=2", "denoiser.training.batch_size=4", "denoiser.training.precision=fp32"),
-    *("denoiser.width=32", "denoiser.levels=[1, 2]", "denoiser.depth=1", "denoiser.heads=2"),
-    *("prior.training.steps=2", "prior.width=32", "prior.depth=1", "prior.heads=2"),
-    *("joint.training.steps=2", "fine_tuning.training.steps=2", "classifier.training.steps=2"),
-    *("distill.training.steps=2", "generate.per_user=2", "generate.steps=2", "generate.precision=fp32"),
-)
-_TRAIN = [word for setting in _SETS for word in ("--set", setting)]
+_TRAIN = [word for setting in TINY_SETTINGS for word in ("--set", setting)]
 _GENERATE = ["--per-user", "2", "--set", "generate.steps=2", "--set", "generate.precision=fp32"]
 _WALKERS = ["--sessions", "4", "--windows", "1", "--size", "32"]
 
@@ -60,7 +53,10 @@ TINY = {
     "visualize": [*_GENERATE[2:], "--set", "generate.batch_size=8"],
     "validate": ["--quick", "--config", "tiny.yaml"],
     "quickstart": [*_TRAIN, "--quick", "--users", "3", *_WALKERS, "--set", "validate.judge_steps=5"],
-    "augment-study": "--recordings 2 --windows 8 --seeds 1 --ratios 1 --classifiers linear --styles".split() + [""],
+    "augment-study": [
+        *("--recordings", "2", "--windows", "8", "--seeds", "1", "--ratios", "1"),
+        *("--classifiers", "linear", "--styles", ""),
+    ],
 }
 
 #: Commands whose exit code is a verdict.
@@ -122,7 +118,7 @@ def _place(name: str, materials: Path) -> None:
     """Put what a page presupposes as `name` into the current folder."""
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     if name == "pictures":
-        _pictures(Path(name))
+        write_pictures(Path(name))
     elif name == "data/cifar10":
         gray = ridges(3, size=32)
         write_dataset(SpectrogramSet(np.repeat(gray.images, 3, axis=1), gray.table, "colour"), Path(name))
@@ -132,16 +128,6 @@ def _place(name: str, materials: Path) -> None:
     else:
         source = {"newcomers": "newcomers-renamed", "data": "data", "other": "data", "data/gait": "data"}.get(name)
         shutil.copytree(materials / (source or ("stage-1" if name in STAGE_1 else "trained")), name)
-
-
-def _pictures(folder: Path) -> None:
-    """Users' folders of PNGs, as somebody has them on disk."""
-    from mdgen.data.formats import write_png16
-
-    data = ridges(4, per_role=6, size=32)
-    for number, (image, user) in enumerate(zip(data.images, data.table["user"], strict=True)):
-        (folder / str(user)).mkdir(parents=True, exist_ok=True)
-        write_png16(folder / str(user) / f"{number}.png", image[0])
 
 
 def _make_room(arguments: list[str]) -> None:
@@ -175,9 +161,7 @@ def _reason_not_run(command: list[str]) -> str | None:
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page) and page != "README.zh-CN.md"])
 def test_the_commands_of_a_page_run(page: str, materials: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("tiny.yaml").write_text(
-        "validate: {judge_steps: 5, verification_steps: 5, learning_draws: 2, learning_budgets: [1], encoders: [judge]}\n"
-    )
+    Path("tiny.yaml").write_text(yaml.safe_dump({"validate": TINY_JUDGE}))
     for name in GIVEN.get(page, DEFAULT_GIVEN):
         _place(name, materials)
     for command in commands(page):
@@ -197,8 +181,6 @@ def test_the_commands_of_a_page_run(page: str, materials: Path, tmp_path: Path, 
 def test_commands_in_the_text_of_a_page_parse(page: str) -> None:
     for span in spans(page):
         if span.startswith("mdgen ") and not span.startswith("mdgen --"):
-            import shlex
-
             parse(shlex.split(span)[1:])
 
 
@@ -225,7 +207,7 @@ def test_the_radar_description_of_a_page_is_read(tmp_path: Path) -> None:
 
 
 def test_a_renamed_option_recipe_or_setting_is_noticed() -> None:
-    parse("train-vae --data data --run runs/a --config gait --set autoencoder.kind=vq".split())
+    parse(["train-vae", "--data", "data", "--run", "runs/a", "--config", "gait", "--set", "autoencoder.kind=vq"])
     for wrong in (
         "train-vae --data data --run runs/a --recipe gait",
         "train-vae --data data --run runs/a --config gaits",
@@ -265,4 +247,4 @@ def _check_other_program(command: list[str]) -> None:
         text = (ROOT / rest[0]).read_text()
         assert all(f'"{word}"' in text for word in rest if word.startswith("--")), command
     else:
-        assert program in ("tensorboard", "git", "cd", "docker"), f"nobody knows how to check {os.linesep.join(command)}"
+        assert program in ("tensorboard", "git", "cd", "docker"), f"no check for {command}"

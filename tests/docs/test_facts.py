@@ -1,4 +1,4 @@
-"""What the documentation names exists: files, links, options, settings, recipes, gates; and its figures are measured."""
+"""What the documentation names exists (files, options, settings, recipes, gates), and its figures are measured."""
 
 from __future__ import annotations
 
