@@ -103,6 +103,13 @@ class AutoencoderConfig(Section):
             raise ValueError("must be a multiple of 8")
         return value
 
+    @field_validator("training")
+    @classmethod
+    def _not_sharded(cls, value: TrainingConfig) -> TrainingConfig:
+        if value.sharded:
+            raise ValueError("sharded is for the denoiser; the autoencoder is small")
+        return value
+
 
 class DenoiserConfig(Section):
     """Stage 2's network."""
