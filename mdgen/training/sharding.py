@@ -23,9 +23,9 @@ from mdgen.training.task import Task
 def sharded_twin(task: Task, device: torch.device, processes: int) -> Task:
     """A task of the same samples and losses whose networks are spread over all processes, block by block."""
     twin = copy.copy(task)
-    vars(twin).update(
-        {name: copy.copy(value) for name, value in vars(task).items() if isinstance(value, dict)}
-    )  # hooks
+    for name, value in vars(task).items():
+        if isinstance(value, dict):  # such as hooks, which are not to be shared
+            setattr(twin, name, copy.copy(value))
     twin._modules = copy.deepcopy(task._modules)
     twin.to(device)
     mesh = init_device_mesh(device.type, (processes,))
