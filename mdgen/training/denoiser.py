@@ -173,7 +173,7 @@ class Corpus:
         windows, fingerprint = WindowCutter.of(train_data, recipe.data.augment), train_data.fingerprint()
         with state.main_process_first():
             cache = latents_of(
-                autoencoder, windows, run.path / "cache" / "latents", f"{fingerprint}-{weights}-{len(windows.views)}"
+                autoencoder, windows, run.path / "cache" / "latents", f"{fingerprint}-{weights}-{windows.fingerprint()}"
             )
         return cls(autoencoder, windows, cache, {"data": fingerprint, "autoencoder": weights})
 
