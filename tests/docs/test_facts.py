@@ -1,0 +1,126 @@
+"""What the documentation names exists (files, options, settings, recipes, gates), and its figures are measured."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import typer
+import yaml
+from pydantic import BaseModel
+
+from cli import app
+from mdgen.config import Recipe, shipped_recipes
+from tests.docs.pages import PAGES, ROOT, read, spans
+
+#: Options that are not mdgen's: of tensorboard, and of accelerate.
+FOREIGN_OPTIONS = {"--help", "--logdir", "--multi_gpu", "--num_processes", "--num_machines", "--machine_rank"}
+
+#: Recipes that belong to one command, and are described there.
+RECIPES_ELSEWHERE = {"baseline": "docs/autoencoders.md", "few-shot": "docs/study.md"}
+
+
+def _options() -> set[str]:
+    group = typer.main.get_command(app)
+    every = [*group.params, *(p for c in group.commands.values() for p in c.params)]  # type: ignore[attr-defined]
+    return {name for parameter in every for name in (*parameter.opts, *parameter.secondary_opts)}
+
+
+def _script_options(span: str) -> set[str]:
+    """Options of the benchmark that a span calls; empty where it calls none."""
+    script = re.search(r"benchmarks[./](\w+)", span) if span.startswith("python") else None
+    return set(re.findall(r"--[a-z][\w-]*", (ROOT / f"benchmarks/{script[1]}.py").read_text())) if script else set()
+
+
+def _keys(section: type[BaseModel], prefix: str = "") -> set[str]:
+    """Dotted names of all settings and sections."""
+    keys = set()
+    for name, field in section.model_fields.items():
+        key = prefix + (field.alias or name)
+        keys.add(key)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys |= _keys(field.annotation, key + ".")
+    return keys
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", read(page)):
+        if not target.startswith(("http://", "https://")):
+            assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_are_named_exist(page: str) -> None:
+    for span in spans(page):
+        for word in span.split():
+            if re.fullmatch(r"[\w/]*test_\w+\.py", word):
+                assert (ROOT / "tests" / word.removeprefix("tests/")).exists(), f"{page} names {word}"
+            elif re.fullmatch(r"(benchmarks|mdgen|validation|configs|docs|examples)/[\w./-]+", word):
+                assert (ROOT / word).exists(), f"{page} names {word}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_options_that_are_named_exist(page: str) -> None:
+    known = _options() | FOREIGN_OPTIONS
+    for span in spans(page):
+        for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", span):
+            assert option in (_script_options(span) or known), f"{page} names {option}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_settings_that_are_named_exist(page: str) -> None:
+    known = _keys(Recipe)
+    sections = {name.partition(".")[0] for name in known if "." in name}
+    for span in spans(page):
+        for name in re.findall(r"(?<![\w./[])([a-z_]+(?:\.[a-z_0-9]+)+)", span):
+            if name.partition(".")[0] in sections and not name.endswith((".py", ".yaml", ".onnx", ".md")):
+                assert name in known, f"{page} names the setting {name}"
+
+
+def test_every_recipe_is_described_once() -> None:
+    described = re.findall(r"^\| `([\w-]+)` \|", read("docs/recipes.md"), re.MULTILINE)
+    assert sorted(described) == sorted(set(shipped_recipes()) - set(RECIPES_ELSEWHERE))
+    for name, page in RECIPES_ELSEWHERE.items():
+        assert f"`{name}`" in read(page)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/judge.md"])
+def test_every_gate_is_described(page: str) -> None:
+    gates = yaml.safe_load((ROOT / "validation" / "gates.yaml").read_text())
+    assert not [gate for gate in gates if gate not in read(page)]
+
+
+#: Rows of the README's table of measured gates, and the gate of the result they come from.
+MEASURED = {
+    "user accuracy": "user_accuracy",
+    "equal error rate": "verification",
+    "train on synthetic, test on real": "tstr",
+    "augmentation gain": "augmentation_gain",
+    "own real user nearest": "conditioning",
+    "distance to real over real to real": "fidelity",
+    "near copies": "memorisation",
+    "variety over real": "diversity",
+    "kinematic distance, in sessions": "kinematics",
+    "texture": "texture",
+}
+
+
+@pytest.mark.parametrize(("row", "gate"), MEASURED.items())
+def test_the_figures_of_the_readme_are_the_measured_ones(row: str, gate: str) -> None:
+    measured = json.loads((ROOT / "benchmarks" / "results" / "quickstart.json").read_text())["gates"][gate]
+    (line,) = re.findall(rf"^\| {row} \|(.*)\|$", read("README.md"), re.MULTILINE)
+    value, ceiling, limit, status = (cell.strip() for cell in line.split("|"))
+    assert status == measured["status"]
+    for shown, key in ((value, "value"), (ceiling, "ceiling"), (limit, "threshold")):
+        if shown:
+            assert _as_shown(shown, measured[key]) == shown.split(" (")[0], (row, key)
+
+
+def _as_shown(shown: str, value: float) -> str:
+    """`value` with the digits, sign and unit that `shown` has."""
+    number, _, rest = shown.partition(" ")
+    digits = len(number.partition(".")[2])
+    sign = "+" if number.startswith("+") else ""
+    return f"{100 * value:.{digits}f} %" if rest.startswith("%") else f"{value:{sign}.{digits}f}"
