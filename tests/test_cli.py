@@ -72,7 +72,7 @@ def test_help_answers_in_a_second_without_heavy_imports() -> None:
     [
         *("simulate", "import", "import-public", "inspect", "train-vae", "train-ldm", "fine-tune", "train-joint"),
         *("train-classifier", "distill", "baseline", "check", "generate", "visualize", "export", "validate"),
-        *("augment-study", "quickstart", "doctor"),
+        *("augment-study", "quickstart", "benchmark", "doctor"),
     ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:

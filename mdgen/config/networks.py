@@ -12,9 +12,17 @@ from mdgen.config.training import TrainingConfig
 
 
 class AugmentConfig(Section):
-    """Changes of a training window that keep the walk physical; never a flip."""
+    """Changes of a training window. The first four keep a walk physical; flips and crops are for natural images."""
 
     time_shift: bool = Field(True, description="cut the window anew inside its recording, where one is known")
+    tempo: float = Field(
+        0.0,
+        ge=0,
+        le=0.2,
+        description="the movement played up to this share faster or slower: times and velocities change together",
+    )
+    flip: bool = Field(False, description="natural images: left and right exchanged in half of the views")
+    crop: int = Field(0, ge=0, le=16, description="natural images: moved by up to so many pixels, edges mirrored")
     gain: float = Field(0.0, ge=0, le=0.5, description="stage 1: level moved by up to this much of the [-1, 1] scale")
     noise: float = Field(0.0, ge=0, le=0.5, description="stage 1: deviation of added noise, on the [-1, 1] scale")
 
@@ -101,6 +109,13 @@ class AutoencoderConfig(Section):
     def _groups_divide(cls, value: int) -> int:
         if value % 8:
             raise ValueError("must be a multiple of 8")
+        return value
+
+    @field_validator("training")
+    @classmethod
+    def _not_sharded(cls, value: TrainingConfig) -> TrainingConfig:
+        if value.sharded:
+            raise ValueError("sharded is for the denoiser; the autoencoder is small")
         return value
 
 

@@ -35,6 +35,9 @@ class TrainingConfig(Section):
         False, description="preset: gradient checkpointing, micro-batches of 8, averages kept in main memory"
     )
     average_on_cpu: bool = False
+    sharded: bool = Field(
+        False, description="several processes: each keeps a share of weights, optimizer state and averages (FSDP)"
+    )
     checkpoint_every: int = Field(500, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
     pictures_every: int = Field(1000, ge=0, description="steps between samples in TensorBoard; 0: none")
@@ -46,6 +49,12 @@ class TrainingConfig(Section):
             micro = min(8, given.get("batch_size", cls.model_fields["batch_size"].default))
             return {"gradient_checkpointing": True, "micro_batch_size": micro, "average_on_cpu": True, **given}
         return given
+
+    @model_validator(mode="after")
+    def _scaled_where_whole(self) -> TrainingConfig:
+        if self.sharded and self.precision == "fp16":
+            raise ValueError("sharded and fp16 do not combine: each process would find its own loss scale; use bf16")
+        return self
 
     @field_validator("micro_batch_size")
     @classmethod

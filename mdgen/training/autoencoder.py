@@ -15,7 +15,6 @@ from torch.optim.swa_utils import update_bn
 from mdgen.config import AutoencoderConfig, Recipe
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.windows import WindowCutter
-from mdgen.device import resolve_device
 from mdgen.errors import MdgenError
 from mdgen.models.autoencoder import AUTOENCODERS, build_autoencoder
 from mdgen.progress import Progress
@@ -29,8 +28,8 @@ from mdgen.training.autoencoder_check import (
 )
 from mdgen.training.autoencoder_task import AutoencoderTask
 from mdgen.training.checkpoint import replacing_folder, verify
-from mdgen.training.loop import train
 from mdgen.training.schedule import Budget
+from mdgen.training.stage import Stage
 
 #: Held-out spectrograms that a validation loss looks at.
 VALIDATED = 128
@@ -47,12 +46,12 @@ def train_autoencoder(
     identity_retention: IdentityRetention | None = None,
 ) -> AutoencoderCheck:
     """Train stage 1 on role `train`, save it to the run with its latent statistics, and check it on the other roles."""
-    state = PartialState(cpu=resolve_device(device) == "cpu")
+    stage = Stage(run, recipe, device, progress, budget)
     train_data = training_data(data)
-    with state.main_process_first():
+    with PartialState().main_process_first():
         run.claim(recipe, train_data)
     with run.locked():
-        config, progress = recipe.autoencoder, progress or Progress(quiet=True)
+        config = recipe.autoencoder
         torch.manual_seed(recipe.seed)
         windows = WindowCutter.of(train_data, recipe.data.augment)
         held_out = validation_images(data)
@@ -64,24 +63,14 @@ def train_autoencoder(
             None if held_out is None else held_out.images,
         )
         if config.kind == "none":
-            progress.say("autoencoder: kind none has nothing to train; stage 2 learns pixels")
+            (progress or Progress(quiet=True)).say("autoencoder: kind none has nothing to train; stage 2 learns pixels")
         else:
             settings = {
                 "autoencoder": config.model_dump(mode="json", exclude={"training"}),
                 "augment": recipe.data.augment.model_dump(mode="json"),
                 "data": train_data.fingerprint(),
             }
-            train(
-                task,
-                config.training,
-                name="autoencoder",
-                seed=recipe.seed,
-                run=run.path,
-                settings=settings,
-                device=device,
-                progress=progress,
-                budget=budget,
-            )
+            stage.train(task, config.training, "autoencoder", settings)
 
         def save_and_check() -> AutoencoderCheck:
             _settle_statistics(task.autoencoder, config, train_data.images)

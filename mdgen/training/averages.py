@@ -20,6 +20,7 @@ from torch import Tensor
 
 from mdgen.errors import MdgenError
 from mdgen.training.checkpoint import checkpoints, load_checkpoint
+from mdgen.training.sharding import share_of, whole
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,13 @@ class Averages:
             parameter.copy_(value)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"updates": self.updates, "shadows": self.shadows}
+        return {"updates": self.updates, "shadows": whole(self.shadows)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.updates = state["updates"]
         for shadow, saved in zip(self.shadows, state["shadows"], strict=True):
             for ours, theirs in zip(shadow, saved, strict=True):
-                ours.copy_(theirs)
+                ours.copy_(share_of(theirs, ours))
 
     def snapshot(self) -> dict[str, Any]:
         """The power-function averages as a state to keep: several over a run are what `reconstruct` needs."""
@@ -106,7 +107,7 @@ class Averages:
         return {
             "updates": self.updates,
             "relative_stds": [profile.relative_std for profile, _ in kept],
-            "shadows": [shadow for _, shadow in kept],
+            "shadows": whole([shadow for _, shadow in kept]),
         }
 
 

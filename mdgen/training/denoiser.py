@@ -21,7 +21,6 @@ from mdgen.config import DiffusionConfig, Recipe
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.labels import CAPTION, LabelMap
 from mdgen.data.windows import WindowCutter
-from mdgen.device import resolve_device
 from mdgen.diffusion.objective import Objective
 from mdgen.errors import MdgenError
 from mdgen.models.captions import vocabulary, words_of
@@ -29,13 +28,13 @@ from mdgen.models.conditioning import UserConditioning
 from mdgen.models.denoiser import Denoiser, build_denoiser
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress
-from mdgen.run import Run, row_names, training_data, write_model_card
+from mdgen.run import Run, on_main_process, row_names, write_model_card
 from mdgen.training.autoencoder import autoencoder_hash, load_autoencoder, validation_images
 from mdgen.training.averages import Averages, best_length
 from mdgen.training.checkpoint import replacing_folder
 from mdgen.training.latents import Latents, encode, latents_of
-from mdgen.training.loop import train
 from mdgen.training.schedule import Budget
+from mdgen.training.stage import Stage
 from mdgen.training.task import Batch, Task
 
 #: Relative deviations tried when the length of the average is chosen after training.
@@ -104,36 +103,22 @@ def train_denoiser(
     budget: Budget | None = None,
 ) -> None:
     """Train stage 2 on role `train` with the autoencoder of the run; leaves a complete pipeline in the run folder."""
-    main = PartialState(cpu=resolve_device(device) == "cpu").is_main_process
-    train_data = training_data(data)
-    users = train_data.users
-    run.require_users(users)
-    require_same_autoencoder(run, recipe)
-    if not (run.path / "autoencoder" / "config.json").exists():
-        raise MdgenError(f"{run.path}: has no trained autoencoder; run `mdgen train-vae` first")
+    stage = Stage(run, recipe, device, progress, budget)
+    train_data = stage.rows(data)
     if (run.path / "prior").exists():
         raise MdgenError(f"{run.path}: holds a baseline; train diffusion in another --run")
     with run.locked():
         task, pipeline, settings = _build(data, train_data, run, recipe)
-        config = recipe.denoiser.training
-        averages = train(
-            task,
-            config,
-            name="denoiser",
-            seed=recipe.seed,
-            run=run.path,
-            settings=settings,
-            device=device,
-            progress=progress or Progress(quiet=True),
-            budget=budget,
-        )
-        if main:
-            if config.ema_profiles and task.held_out is not None:
+        averages = stage.train(task, recipe.denoiser.training, "denoiser", settings)
+
+        def finish() -> None:
+            if recipe.denoiser.training.ema_profiles and task.held_out is not None:
                 _choose_average(task, averages, run)
             publish(pipeline(), run)
             run.record(recipe)
             write_model_card(run, recipe, train_data)
-        PartialState().wait_for_everyone()
+
+        on_main_process(finish)
 
 
 def _build(
@@ -188,7 +173,7 @@ class Corpus:
         windows, fingerprint = WindowCutter.of(train_data, recipe.data.augment), train_data.fingerprint()
         with state.main_process_first():
             cache = latents_of(
-                autoencoder, windows, run.path / "cache" / "latents", f"{fingerprint}-{weights}-{len(windows.views)}"
+                autoencoder, windows, run.path / "cache" / "latents", f"{fingerprint}-{weights}-{windows.fingerprint()}"
             )
         return cls(autoencoder, windows, cache, {"data": fingerprint, "autoencoder": weights})
 
@@ -249,12 +234,3 @@ def publish(pipeline: DiffusionPipeline, run: Run) -> None:
             with replacing_folder(run.path / part, {"autoencoder": autoencoder_hash(run)}) as folder:
                 shutil.copytree(Path(name) / part, folder, dirs_exist_ok=True)
         os.replace(Path(name) / "model_index.json", run.path / "model_index.json")
-
-
-def require_same_autoencoder(run: Run, recipe: Recipe) -> None:
-    """Stage 2 may change its own sections, not what stage 1 already used."""
-    trained = run.recipe()
-    if trained.autoencoder != recipe.autoencoder:
-        raise MdgenError(
-            f"{run.path}: its autoencoder was trained with other settings; leave section `autoencoder` as it is"
-        )

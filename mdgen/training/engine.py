@@ -22,6 +22,7 @@ from mdgen.device import autocast, resolve_device, resolve_precision
 from mdgen.errors import MachineError, MdgenError
 from mdgen.progress import warn
 from mdgen.training.schedule import batch_indices, mix_seed
+from mdgen.training.sharding import sharded_twin, share_of, whole
 from mdgen.training.task import Batch, Task
 
 #: Ways of launching that leave each process a whole network.
@@ -45,31 +46,36 @@ class Engine:
     """The networks of a task, their optimizer and the hardware they run on."""
 
     def __init__(self, task: Task, config: TrainingConfig, seed: int, device: str) -> None:
-        self.task, self.config, self.seed = task, config, seed
-        self.parts = dict(task.parts())
-        self.parameters = [p for params, _ in self.parts.values() for p in params]
+        self.config, self.seed = config, seed
         self.accelerator = Accelerator(
             cpu=resolve_device(device) == "cpu",
             mixed_precision="no",
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=len(self.parts) > 1)],
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=len(task.parts()) > 1)],
         )
         if self.accelerator.distributed_type not in DATA_PARALLEL:
             raise MdgenError(
-                f"{self.accelerator.distributed_type}: these networks fit on one device and are not sharded; launch "
-                "plain data parallelism, for example `accelerate launch --multi_gpu -m cli ...`"
+                f"{self.accelerator.distributed_type}: launch plain data parallelism, for example `accelerate launch "
+                "--multi_gpu -m cli ...`; to shard the network over the processes add "
+                "--set denoiser.training.sharded=true"
             )
         self.device, self.processes = self.accelerator.device, self.accelerator.num_processes
         if self.processes > config.batch_size:
+            self.accelerator.wait_for_everyone()  # so that nobody loses the others before it has said why
             raise MdgenError(f"batch_size {config.batch_size} is too small for {self.processes} processes; raise it")
         local = math.ceil(config.batch_size / self.processes)
         self.micro_batch_size = local if config.micro_batch_size == "auto" else min(config.micro_batch_size, local)
-        if config.gradient_checkpointing:
-            checkpoint_activations(task)
         if self.device.type == "cuda":
             task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.whole_task, self.sharded = task, config.sharded and self.processes > 1
+        self.task = sharded_twin(task, self.device, self.processes) if self.sharded else task
+        self.parts = dict(self.task.parts())
+        self.parameters = [p for params, _ in self.parts.values() for p in params]
+        if config.gradient_checkpointing:
+            checkpoint_activations(self.task)
         groups = [{"params": params, "lr": rate, "peak": rate} for params, rate in self.parts.values()]
         optimizer = torch.optim.AdamW(groups, betas=config.betas, weight_decay=config.weight_decay, fused=True)
-        self.model, self.optimizer = self.accelerator.prepare(task, optimizer)
+        self.optimizer = self.accelerator.prepare_optimizer(optimizer)
+        self.model = self.task if self.sharded else self.accelerator.prepare_model(self.task)
         if config.compile:
             self.model.compile()
         half = resolve_precision(config.precision, self.device) == torch.float16
@@ -91,7 +97,7 @@ class Engine:
                 self._halve_or_raise(error)
         self.scaler.unscale_(self.optimizer.optimizer)
         norms = {
-            f"gradient_norm/{part}": self.accelerator.clip_grad_norm_(params, self.config.clip_norm)
+            f"gradient_norm/{part}": whole(self.accelerator.clip_grad_norm_(params, self.config.clip_norm))
             for part, (params, _) in self.parts.items()
         }
         values, stop = self._shared({**losses, **norms}, stop)
@@ -108,23 +114,30 @@ class Engine:
         return StepResult(values, applied, lost, stop)
 
     def state_dict(self) -> dict[str, Any]:
+        """Everything that a checkpoint needs, whole; each process has to call this."""
         return {
-            "task": self.task.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "task": whole(self.task.state_dict()),
+            "optimizer": whole(self.optimizer.state_dict()),
             "scaler": self.scaler.state_dict(),
             "micro_batch_size": self.micro_batch_size,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.task.load_state_dict(state["task"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        own = self.task.state_dict()
+        self.task.load_state_dict({name: share_of(value, own[name]) for name, value in state["task"].items()})
+        moments = {
+            number: {name: share_of(value, self.parameters[number]) for name, value in kept.items()}
+            for number, kept in state["optimizer"]["state"].items()
+        }
+        self.optimizer.load_state_dict({**state["optimizer"], "state": moments})
         self.scaler.load_state_dict(state["scaler"])
         if self.config.micro_batch_size == "auto":
             self.micro_batch_size = min(self.micro_batch_size, state["micro_batch_size"])
 
-    def is_finite(self) -> bool:
-        """Whether all weights are."""
-        return all(bool(torch.isfinite(p).all()) for p in self.parameters)
+    def gather(self) -> None:
+        """Bring the task given up to date where a sharded twin is trained; each process has to call this."""
+        if self.sharded:
+            self.whole_task.to(self.device).load_state_dict(whole(self.task.state_dict()))
 
     def _scale_may_fall(self) -> bool:
         return self.scaler.is_enabled() and self.scaler.get_scale() > 1

@@ -18,17 +18,16 @@ from torch import Tensor, nn
 
 from mdgen.config import FineTuningConfig, Recipe, dump_recipe
 from mdgen.data.dataset import SpectrogramSet, atomic_folder
-from mdgen.device import resolve_device
 from mdgen.errors import MdgenError
 from mdgen.generate import checkpoint_hash
 from mdgen.models.conditioning import UserConditioning
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress
-from mdgen.run import Run, row_names, write_model_card
+from mdgen.run import Run, on_main_process, row_names, write_model_card
 from mdgen.training.denoiser import Corpus, DenoiserTask, condition_ids, held_out_latents, preview, publish
-from mdgen.training.loop import train
 from mdgen.training.low_rank import add_adapters, merge_adapters
 from mdgen.training.schedule import Budget
+from mdgen.training.stage import Stage
 
 
 class FineTuningTask(DenoiserTask):
@@ -57,7 +56,7 @@ def fine_tune(
     It knows the users and labels of both. With `fine_tuning.learn: users` and rank 0, users that `source` knew are
     sampled exactly as before. Raises `MdgenError` where there is nothing new to learn.
     """
-    main = PartialState(cpu=resolve_device(device) == "cpu").is_main_process
+    stage = Stage(run, recipe, device, progress, budget)
     rows = data if (data.table["split"] == "").all() else data.role("train")
     if len(rows) == 0:
         raise MdgenError(f"{data.name}: no row has split 'train'; import it with roles")
@@ -90,23 +89,20 @@ def fine_tune(
         task.embedding_learning_rate = recipe.fine_tuning.embedding_learning_rate
         if not task.parts():
             raise MdgenError(f"{rows.name}: nothing is left to learn; it has no new user, or freeze covers everything")
-        train(
-            task,
-            recipe.fine_tuning.training,
-            name="fine-tuning",
-            seed=recipe.seed,
-            run=run.path,
-            settings={"fine_tuning": recipe.fine_tuning.model_dump(mode="json", exclude={"training"})}
-            | {"source": checkpoint_hash(source), "users": users, **corpus.fingerprints},
-            device=device,
-            progress=progress or Progress(quiet=True),
-            budget=budget,
-        )
-        if main:
+        settings = {
+            "fine_tuning": recipe.fine_tuning.model_dump(mode="json", exclude={"training"}),
+            "source": checkpoint_hash(source),
+            "users": users,
+            **corpus.fingerprints,
+        }
+        stage.train(task, recipe.fine_tuning.training, "fine-tuning", settings)
+
+        def finish() -> None:
             merge_adapters(trained.denoiser)
             publish(pipeline(), run)
             write_model_card(run, recipe, rows)
-        PartialState().wait_for_everyone()
+
+        on_main_process(finish)
 
 
 def select_parameters(

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from mdgen.config import Recipe
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.windows import WindowCutter
-from mdgen.device import resolve_device
 from mdgen.diffusion.objective import Objective
 from mdgen.errors import MdgenError
 from mdgen.generate import checkpoint_hash
@@ -32,8 +31,8 @@ from mdgen.training.autoencoder_check import AutoencoderCheck, IdentityRetention
 from mdgen.training.autoencoder_task import latent_shape
 from mdgen.training.denoiser import condition_ids, publish
 from mdgen.training.fine_tuning import claim_from
-from mdgen.training.loop import train
 from mdgen.training.schedule import Budget
+from mdgen.training.stage import Stage
 from mdgen.training.task import Batch, Task
 
 
@@ -145,14 +144,14 @@ def train_joint(
 
     Raises `MdgenError` for models without a Gaussian autoencoder (kinds vq and none).
     """
-    state = PartialState(cpu=resolve_device(device) == "cpu")
+    stage = Stage(run, recipe, device, progress, budget)
     train_data = training_data(data)
     pipeline = MicroDopplerPipeline.load(source)
     if isinstance(pipeline.autoencoder, PixelAutoencoder | VQAutoencoder):
         raise MdgenError(f"{source}: autoencoder.kind={recipe.autoencoder.kind} has no smooth latents to tune jointly")
     users = list(pipeline.config.users)
     Run(source).require_users(train_data.users)
-    with state.main_process_first():
+    with PartialState().main_process_first():
         claim_from(run, source, users, recipe)
     with run.locked():
         windows, labels = WindowCutter.of(train_data, recipe.data.augment), pipeline.conditioning.labels
@@ -167,22 +166,13 @@ def train_joint(
             if held_out is None
             else (torch.from_numpy(held_out.images), condition_ids(held_out, users, labels)),
         )
-        train(
-            task,
-            recipe.joint.training,
-            name="joint",
-            seed=recipe.seed,
-            run=run.path,
-            settings={
-                "joint": recipe.joint.model_dump(mode="json", exclude={"training"}),
-                "augment": recipe.data.augment.model_dump(mode="json"),
-                "source": checkpoint_hash(source),
-                "data": train_data.fingerprint(),
-            },
-            device=device,
-            progress=progress or Progress(quiet=True),
-            budget=budget,
-        )
+        settings = {
+            "joint": recipe.joint.model_dump(mode="json", exclude={"training"}),
+            "augment": recipe.data.augment.model_dump(mode="json"),
+            "source": checkpoint_hash(source),
+            "data": train_data.fingerprint(),
+        }
+        stage.train(task, recipe.joint.training, "joint", settings)
 
         def save_and_check() -> AutoencoderCheck:
             save_autoencoder(task.autoencoder, run)

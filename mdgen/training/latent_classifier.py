@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mdgen.config import Recipe
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.windows import WindowCutter
-from mdgen.device import resolve_device
 from mdgen.diffusion.objective import Objective
 from mdgen.errors import MdgenError
 from mdgen.models.latent_classifier import LatentClassifier
 from mdgen.progress import Progress
-from mdgen.run import Run, training_data
+from mdgen.run import Run, on_main_process
 from mdgen.training.autoencoder import autoencoder_hash
 from mdgen.training.checkpoint import replacing_folder
 from mdgen.training.denoiser import Corpus
 from mdgen.training.latents import Latents
-from mdgen.training.loop import train
 from mdgen.training.schedule import Budget
+from mdgen.training.stage import Stage
 from mdgen.training.task import Batch, Task
 
 #: Folder of a run that holds the classifier.
@@ -70,32 +68,24 @@ def train_latent_classifier(
     """Train on role `train` beside the denoiser of the run; leaves it in the run's folder `classifier`."""
     if recipe.diffusion.objective == "edm":
         raise MdgenError("classifier guidance follows samples as flow has them; objective edm scales them otherwise")
-    main = PartialState(cpu=resolve_device(device) == "cpu").is_main_process
-    train_data, config = training_data(data), recipe.classifier
-    users = train_data.users
-    run.require_users(users)
+    stage = Stage(run, recipe, device, progress, budget)
+    train_data, config = stage.rows(data), recipe.classifier
     with run.locked():
         corpus = Corpus.of(train_data, run, recipe)
         torch.manual_seed(recipe.seed)
-        classifier = LatentClassifier(len(users), corpus.cache.latent_shape[0], config.width, config.depth)
-        labels = torch.from_numpy(train_data.labels(users)[corpus.windows.rows])
-        train(
-            LatentClassifierTask(classifier, corpus.windows, corpus.cache, labels, recipe),
-            config.training,
-            name="classifier",
-            seed=recipe.seed,
-            run=run.path,
-            settings={
-                "classifier": config.model_dump(mode="json", exclude={"training"}),
-                "diffusion": recipe.diffusion.model_dump(mode="json"),
-                "augment": recipe.data.augment.model_dump(mode="json"),
-                **corpus.fingerprints,
-            },
-            device=device,
-            progress=progress or Progress(quiet=True),
-            budget=budget,
-        )
-        if main:
+        classifier = LatentClassifier(len(train_data.users), corpus.cache.latent_shape[0], config.width, config.depth)
+        labels = torch.from_numpy(train_data.labels(train_data.users)[corpus.windows.rows])
+        task = LatentClassifierTask(classifier, corpus.windows, corpus.cache, labels, recipe)
+        settings = {
+            "classifier": config.model_dump(mode="json", exclude={"training"}),
+            "diffusion": recipe.diffusion.model_dump(mode="json"),
+            "augment": recipe.data.augment.model_dump(mode="json"),
+            **corpus.fingerprints,
+        }
+        stage.train(task, config.training, "classifier", settings)
+
+        def finish() -> None:
             with replacing_folder(run.path / FOLDER, {"autoencoder": autoencoder_hash(run)}) as folder:
                 classifier.save_pretrained(folder)
-        PartialState().wait_for_everyone()
+
+        on_main_process(finish)

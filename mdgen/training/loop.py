@@ -33,7 +33,7 @@ from mdgen.training.task import Task
 
 #: Settings that change how a run is computed, but not what: they may differ when it goes on.
 MAY_CHANGE = {
-    *("micro_batch_size", "gradient_checkpointing", "compile", "memory_saver", "average_on_cpu"),
+    *("micro_batch_size", "gradient_checkpointing", "compile", "memory_saver", "average_on_cpu", "sharded"),
     *("checkpoint_every", "keep_checkpoints", "pictures_every"),
 }
 #: Steps lost to non-finite numbers between two checkpoints before the run rolls back, and how often it may.
@@ -161,16 +161,16 @@ class Loop:
 
     def save(self, score: float | None = None) -> None:
         """A checkpoint of everything, after the lines of the journal up to here."""
+        state = {
+            "position": asdict(self.position),
+            "settings": self.settings,
+            "averages": self.averages.state_dict(),
+            **self.engine.state_dict(),
+        }
+        if not all(bool(torch.isfinite(weight).all()) for weight in state["task"].values()):
+            raise MachineError(f"{self.folder}: weights became non-finite; the last checkpoint is intact")
         if self.main:
-            if not self.engine.is_finite():
-                raise MachineError(f"{self.folder}: weights became non-finite; the last checkpoint is intact")
-            state = {
-                "position": asdict(self.position),
-                "settings": self.settings,
-                "journal": self.journal.sync(),
-                "averages": self.averages.state_dict(),
-                **self.engine.state_dict(),
-            }
+            state["journal"] = self.journal.sync()
             save_checkpoint(self.folder, self.position.done, state, self.config.keep_checkpoints, score)
         self.engine.accelerator.wait_for_everyone()
 
@@ -183,6 +183,8 @@ class Loop:
                 self.averages.load_state_dict(best["averages"])
         if self.averages.shadows:
             self.averages.copy_to_parameters(self.averages.shadows[0])
+        self.engine.gather()
+        self.averages.parameters = [p for parameters, _ in self.task.parts().values() for p in parameters]
         self.task.eval()
 
     def _plan(self, position: Position) -> None:
@@ -191,7 +193,9 @@ class Loop:
         half_life = self.config.ema_half_life * position.steps
         profiles: list[Profile] = [HalfLife(half_life)] if half_life >= 1 else []
         profiles += map(PowerFunction, self.config.ema_profiles)
-        self.averages = Averages(self.engine.parameters, profiles, self.config.average_on_cpu)
+        self.averages = Averages(
+            self.engine.parameters, profiles, self.config.average_on_cpu and not self.engine.sharded
+        )
 
     def _load(self, state: dict[str, Any]) -> None:
         self.engine.load_state_dict(state)
@@ -204,20 +208,24 @@ class Loop:
         done, steps = self.position.done, self.position.steps
         if done <= before:  # rolled back
             return True
-        if self.main and self.config.pictures_every and done % self.config.pictures_every == 0:
+        if self.config.pictures_every and done % self.config.pictures_every == 0:
             with self._averaged():
-                self.journal.pictures(done, self.task.pictures())
-        if self.main and self.config.ema_profiles and done * SNAPSHOTS // steps > before * SNAPSHOTS // steps:
-            save_checkpoint(self.snapshots, done, self.averages.snapshot())
+                if self.main:
+                    self.journal.pictures(done, self.task.pictures())
+        if self.config.ema_profiles and done * SNAPSHOTS // steps > before * SNAPSHOTS // steps:
+            snapshot = self.averages.snapshot()
+            if self.main:
+                save_checkpoint(self.snapshots, done, snapshot)
         scheduled = done % self.config.checkpoint_every == 0 or done == steps
         if scheduled:
             self.position.lost = 0
-            self.save(self._validation_loss() if self.main else None)
+            self.save(self._validation_loss())
         return scheduled
 
     def _validation_loss(self) -> float | None:
+        """Of the averaged weights; only the first process works it out."""
         with self._averaged():
-            loss = self.task.validation_loss()
+            loss = self.task.validation_loss() if self.main else None
         if loss is not None:
             self.journal.write(self.position.done, {"validation_loss": loss})
         return loss
@@ -227,6 +235,7 @@ class Loop:
         self.task.eval()
         precision = autocast(self.config.precision, self.engine.device)
         with torch.no_grad(), precision, self.averages.applied():
+            self.engine.gather()
             yield
 
     def _log(self, step: int, result: StepResult) -> dict[str, float] | None:

@@ -13,18 +13,17 @@ from torch.nn import functional as F
 from mdgen.config import PriorConfig, Recipe
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.windows import WindowCutter
-from mdgen.device import resolve_device
 from mdgen.errors import MdgenError
 from mdgen.models.conditioning import UserConditioning
 from mdgen.models.prior import TokenPrior
 from mdgen.models.vq_autoencoder import VQAutoencoder
 from mdgen.progress import Progress
-from mdgen.run import Run, row_names, training_data, write_model_card
+from mdgen.run import Run, on_main_process, row_names, write_model_card
 from mdgen.token_pipeline import TokenPipeline
 from mdgen.training.autoencoder import autoencoder_hash, load_autoencoder, validation_images
-from mdgen.training.denoiser import publish, require_same_autoencoder
-from mdgen.training.loop import train
+from mdgen.training.denoiser import publish
 from mdgen.training.schedule import Budget
+from mdgen.training.stage import Stage
 from mdgen.training.task import Batch, Task
 
 #: Windows encoded at a time.
@@ -86,14 +85,11 @@ def train_prior(
     budget: Budget | None = None,
 ) -> None:
     """Train the baseline's second stage on role `train`; leaves a complete pipeline in the run folder."""
-    state = PartialState(cpu=resolve_device(device) == "cpu")
-    train_data = training_data(data)
-    users, config = train_data.users, recipe.prior
-    run.require_users(users)
-    require_same_autoencoder(run, recipe)
-    autoencoder = _quantised(run)
+    stage = Stage(run, recipe, device, progress, budget)
+    train_data, config = stage.rows(data), recipe.prior
+    users, autoencoder = train_data.users, _quantised(run)
     with run.locked():
-        autoencoder.to(state.device)
+        autoencoder.to(PartialState().device)
         windows = WindowCutter.of(train_data, recipe.data.augment)
         codes = encode_codes(autoencoder, lambda view: windows.cut(windows.views[view]), len(windows.views))
         torch.manual_seed(recipe.seed)
@@ -120,28 +116,21 @@ def train_prior(
             held_out=_held_out(autoencoder, data, users),
             preview=preview,
         )
-        train(
-            task,
-            config.training,
-            name="prior",
-            seed=recipe.seed,
-            run=run.path,
-            settings={
-                "prior": config.model_dump(mode="json", exclude={"training", "temperature", "top_k"}),
-                "condition_dropout": recipe.diffusion.condition_dropout,
-                "augment": recipe.data.augment.model_dump(mode="json"),
-                "data": train_data.fingerprint(),
-                "autoencoder": autoencoder_hash(run),
-            },
-            device=device,
-            progress=progress or Progress(quiet=True),
-            budget=budget,
-        )
-        if state.is_main_process:
+        settings = {
+            "prior": config.model_dump(mode="json", exclude={"training", "temperature", "top_k"}),
+            "condition_dropout": recipe.diffusion.condition_dropout,
+            "augment": recipe.data.augment.model_dump(mode="json"),
+            "data": train_data.fingerprint(),
+            "autoencoder": autoencoder_hash(run),
+        }
+        stage.train(task, config.training, "prior", settings)
+
+        def finish() -> None:
             publish(pipeline(), run)
             run.record(recipe)
             write_model_card(run, recipe, train_data, baseline=True)
-        state.wait_for_everyone()
+
+        on_main_process(finish)
 
 
 def build_prior(config: PriorConfig, autoencoder: VQAutoencoder, sample_size: tuple[int, int]) -> TokenPrior:
@@ -168,8 +157,6 @@ def encode_codes(autoencoder: VQAutoencoder, picture: Callable[[int], np.ndarray
 
 
 def _quantised(run: Run) -> VQAutoencoder:
-    if not (run.path / "autoencoder" / "config.json").exists():
-        raise MdgenError(f"{run.path}: has no trained autoencoder; run `mdgen train-vae` first")
     if (run.path / "denoiser").exists():
         raise MdgenError(f"{run.path}: holds a diffusion model; train the baseline in another --run")
     autoencoder = load_autoencoder(run.path / "autoencoder")

@@ -7,19 +7,23 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
 
 from mdgen.config import TrainingConfig
 from mdgen.errors import MdgenError
 from mdgen.generate import generate
 from mdgen.run import Run
+from mdgen.training import loop
 from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.checkpoint import load_newest_checkpoint
 from mdgen.training.denoiser import train_denoiser
+from mdgen.training.engine import Engine, StepResult
 from mdgen.training.signals import Interrupted
 from tests.conftest import ridges, tiny_recipe
 from tests.training.toys import CONFIG, PROCESSES, Line, fit
@@ -53,8 +57,17 @@ def _member(rank: int, processes: int, port: int, action: Callable[..., object],
         os._exit(error.exit_code)
 
 
-def train(run: Path, batch_size: int = 4) -> None:
-    fit(run, Line(dropout=0), TrainingConfig.model_validate({**CONFIG.model_dump(), "batch_size": batch_size}))
+def train(run: Path, batch_size: int = 4, **settings: object) -> None:
+    fit(
+        run,
+        Line(dropout=0),
+        TrainingConfig.model_validate({**CONFIG.model_dump(), "batch_size": batch_size, **settings}),
+    )
+
+
+def train_sharded(run: Path, **settings: object) -> None:
+    """Without any process ever having a whole optimizer state."""
+    train(run, sharded=True, final="best", pictures_every=6, **settings)
 
 
 class Stopping(Line):
@@ -66,8 +79,12 @@ class Stopping(Line):
         return super().draw(indices, generator)
 
 
-def train_and_stop(run: Path) -> None:
-    fit(run, Stopping(dropout=0))
+def train_and_stop(run: Path, **settings: object) -> None:
+    fit(run, Stopping(dropout=0), TrainingConfig.model_validate({**CONFIG.model_dump(), **settings}))
+
+
+def train_sharded_and_stop(run: Path) -> None:
+    train_and_stop(run, sharded=True, final="best", pictures_every=6)
 
 
 def train_both_stages(folder: Path) -> None:
@@ -77,6 +94,25 @@ def train_both_stages(folder: Path) -> None:
     run, recipe = Run(folder), tiny_recipe()
     assert train_autoencoder(ridges(), run, recipe, device="cpu").images == 36
     train_denoiser(ridges(), run, recipe, device="cpu")
+
+
+SHARDED = tiny_recipe("denoiser.training.sharded=true", "denoiser.training.gradient_checkpointing=true")
+
+
+def train_sharded_denoiser(folder: Path) -> None:
+    """Stage 2; no process may keep more than its share of the network."""
+    kept = []
+
+    class Watched(Engine):
+        def step(self, *arguments: Any) -> StepResult:
+            own = sum(p.to_local().numel() for p in self.parameters if isinstance(p, DTensor))
+            kept.append(own / sum(p.numel() for p in self.parameters))
+            return super().step(*arguments)
+
+    loop.Engine = Watched  # type: ignore[misc]
+    train_denoiser(ridges(), Run(folder), SHARDED, device="cpu")
+    assert min(kept) > 0.4, kept
+    assert max(kept) < 0.6, kept
 
 
 def _refuse_to_write(event: str, arguments: tuple) -> None:
@@ -119,6 +155,32 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path) -> None:
         train_and_stop(tmp_path / "more")
     assert launch(train, tmp_path / "more") == [0, 0]
     close(tmp_path / "one", tmp_path / "more")
+
+
+def test_sharded_processes_learn_what_one_learns_and_a_run_may_change_between_the_two(tmp_path) -> None:
+    best = {"final": "best", "pictures_every": 6}
+    train(tmp_path / "one", **best)
+    assert launch(train_sharded, tmp_path / "two") == [0, 0]
+    close(tmp_path / "one", tmp_path / "two")
+    for a, b in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
+        assert a == pytest.approx(b, rel=1e-3)
+    assert launch(train_sharded_and_stop, tmp_path / "gathered") == [143, 143]
+    train(tmp_path / "gathered", **best)
+    close(tmp_path / "one", tmp_path / "gathered")
+    with pytest.raises(Interrupted):
+        train_and_stop(tmp_path / "spread", **best)
+    assert launch(train_sharded, tmp_path / "spread") == [0, 0]
+    close(tmp_path / "one", tmp_path / "spread")
+
+
+def test_a_sharded_denoiser_is_that_of_one_process_and_nobody_keeps_all_of_it(tmp_path) -> None:
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        train_autoencoder(ridges(), Run(folder), SHARDED, device="cpu")
+    train_denoiser(ridges(), Run(tmp_path / "one"), SHARDED, device="cpu")
+    assert launch(train_sharded_denoiser, tmp_path / "two") == [0, 0]
+    a, b = (load_file(next((tmp_path / run / "denoiser").glob("*.safetensors"))) for run in ("one", "two"))
+    for name, weight in a.items():
+        torch.testing.assert_close(weight, b[name], rtol=1e-3, atol=1e-5)
 
 
 def test_both_stages_train_in_two_processes_and_only_one_writes(tmp_path) -> None:

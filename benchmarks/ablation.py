@@ -1,0 +1,263 @@
+"""Which choices earn their place in the default? Every arm changes one thing, at the same cost, before the same judge.
+
+    python benchmarks/ablation.py --data DATA --run RUN --work WORK [--only guidance ...]
+
+RUN is a trained run of recipe `quickstart` on DATA. Arms of group `guidance` draw from it. All others train: stage 2
+for the same processor seconds in the latents of RUN, and where the autoencoder itself is changed, stage 1 for the same
+processor seconds as well; steps are fitted to that by timing a few. Joint fine-tuning goes on from RUN, against stage
+2 alone going on as long. A row is written as soon as its arm is done, and arms with a row are not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import pandas as pd
+import torch
+from panel import MEASURES, Panel
+
+from mdgen.data.dataset import SpectrogramSet, read_dataset
+from mdgen.generate import generate
+from mdgen.run import Run
+from mdgen.training.autoencoder import train_autoencoder
+from mdgen.training.denoiser import train_denoiser
+from mdgen.training.fine_tuning import fine_tune
+from mdgen.training.joint import train_joint
+from mdgen.training.latent_classifier import train_latent_classifier
+
+#: Steps whose cost is measured to fit a schedule: the difference of the two, so that what comes once cancels out.
+PROBE_STEPS = 4, 24
+#: Trained for no other end than to be guided away from.
+WEAK_STEPS = 300
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One change of the default. made: how its run comes to be, a method of `Bench`."""
+
+    group: str
+    name: str
+    made: str
+    changes: tuple[str, ...] = ()
+
+
+def sampled(group: str, name: str, *changes: str, made: str = "as_it_is") -> Arm:
+    return Arm(group, name, made, tuple(f"generate.{change}" for change in changes))
+
+
+PERCEPTUAL = "autoencoder.perceptual=effnet-lite0", "autoencoder.perceptual_weight=0.1"
+ADVERSARIAL = "autoencoder.adversarial.weight=0.5", "autoencoder.adversarial.receptive_field=16"
+KL = "autoencoder.kind=kl", "autoencoder.channels=32", "autoencoder.floor_margin=0"
+VQ = "autoencoder.kind=vq", "autoencoder.channels=32", "autoencoder.floor_margin=0", "autoencoder.codebook.size=1024"
+DIT = "denoiser.kind=dit", "denoiser.width=192", "denoiser.depth=6", "denoiser.patch=2"
+
+ARMS = (
+    sampled("guidance", "scale 2", "guidance_scale=2"),
+    sampled("guidance", "none", "guidance_scale=1"),
+    sampled("guidance", "scale 1.5", "guidance_scale=1.5"),
+    sampled("guidance", "scale 3", "guidance_scale=3"),
+    sampled("guidance", "scale 2, noise levels 0.2 to 0.8", "guidance_scale=2", "guidance_interval=[0.2, 0.8]"),
+    sampled("guidance", "scale 2, noise levels 0 to 0.7", "guidance_scale=2", "guidance_interval=[0, 0.7]"),
+    sampled("guidance", "scale 3, noise levels 0 to 0.7", "guidance_scale=3", "guidance_interval=[0, 0.7]"),
+    sampled("guidance", "scale 2.5, noise levels 0 to 0.8", "guidance_scale=2.5", "guidance_interval=[0, 0.8]"),
+    sampled("guidance", "scale 2, rescaled", "guidance_scale=2", "guidance_rescale=0.7"),
+    sampled("guidance", "by a weak model, scale 2", "guidance_scale=2", made="autoguided"),
+    sampled("guidance", "by a classifier", "guidance_scale=1", "classifier_scale=1", made="classified"),
+    Arm("default", "flow, unet, patch", "stage_2"),
+    Arm("objective", "v", "stage_2", ("diffusion.objective=v_prediction",)),
+    Arm("objective", "epsilon", "stage_2", ("diffusion.objective=epsilon",)),
+    Arm("denoiser", "dit", "stage_2", (*DIT, "denoiser.training.learning_rate=5e-4")),
+    Arm("denoiser", "unet-cross", "stage_2", ("denoiser.kind=unet-cross",)),
+    Arm("autoencoder", "kl", "both_stages", KL),
+    Arm("autoencoder", "vq", "both_stages", (*VQ, "autoencoder.latent_noise=0")),
+    Arm("loss", "with perceptual", "both_stages", PERCEPTUAL),
+    Arm("loss", "with adversarial", "both_stages", ADVERSARIAL),
+    Arm("candidate", "tempo 0.05 at full length", "full_length", ("data.augment.tempo=0.05",)),
+    Arm("candidate", "style at full length", "full_length", ("conditioning.style=true",)),
+    Arm("candidate", "dropout 0.1 at full length", "full_length", ("denoiser.dropout=0.1",)),
+    Arm("after", "stage 2 goes on", "goes_on"),
+    Arm("after", "joint fine-tuning", "joint"),
+)
+
+
+class Bench:
+    """Makes the run that an arm samples from, and says what it cost in processor seconds."""
+
+    def __init__(self, data: SpectrogramSet, run: Path, work: Path, stage_1_s: float, stage_2_s: float) -> None:
+        self.data, self.run, self.work = data, run, work
+        self.stage_1_s, self.stage_2_s = stage_1_s, stage_2_s
+
+    def as_it_is(self, arm: Arm) -> tuple[Path, dict[str, float]]:
+        return self.run, {}
+
+    def autoguided(self, arm: Arm) -> tuple[Path, dict[str, float]]:
+        """Away from a model that saw a part of the training."""
+        if not (self.work / "weak" / "model_index.json").exists():
+            self._train_denoiser(self.work / "weak", self.run, (), WEAK_STEPS)
+        return self.run, {"weak_steps": WEAK_STEPS}
+
+    def classified(self, arm: Arm) -> tuple[Path, dict[str, float]]:
+        run = self.work / "classifier"
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(self.run, run)
+        started = time.process_time()
+        train_latent_classifier(self.data, Run(run), Run(run).recipe(), device="cpu")
+        return run, {"classifier_s": time.process_time() - started}
+
+    def stage_2(self, arm: Arm) -> tuple[Path, dict[str, float]]:
+        """In the latents of the trained run."""
+
+        def train(folder: Path, steps: int) -> None:
+            self._train_denoiser(folder, self.run, arm.changes, steps)
+
+        return self._for_seconds(arm.name, "stage_2", self.stage_2_s, train)
+
+    def full_length(self, arm: Arm) -> tuple[Path, dict[str, float]]:
+        """Stage 2 with as many steps as the recipe says: a candidate for the default, beside RUN itself."""
+        folder, started = self.work / arm.name.replace(" ", "-"), time.process_time()
+        self._train_denoiser(folder, self.run, arm.changes, Run(self.run).recipe().denoiser.training.steps)
+        return folder, {"stage_2_s": time.process_time() - started}
+
+    def both_stages(self, arm: Arm) -> tuple[Path, dict[str, float]]:
+        def first(folder: Path, steps: int) -> None:
+            shutil.rmtree(folder, ignore_errors=True)
+            recipe = Run(self.run).recipe([*arm.changes, f"autoencoder.training.steps={steps}"])
+            train_autoencoder(self.data, Run(folder), recipe, device="cpu")
+
+        source, cost = self._for_seconds(f"{arm.name} stage 1", "stage_1", self.stage_1_s, first)
+
+        def second(folder: Path, steps: int) -> None:
+            self._train_denoiser(folder, source, (), steps)
+
+        run, more = self._for_seconds(arm.name, "stage_2", self.stage_2_s, second)
+        return run, cost | more
+
+    def goes_on(self, arm: Arm) -> tuple[Path, dict[str, float]]:
+        return self._continued(arm, "fine_tuning", fine_tune)
+
+    def joint(self, arm: Arm) -> tuple[Path, dict[str, float]]:
+        return self._continued(arm, "joint", train_joint)
+
+    def _continued(self, arm: Arm, section: str, go_on: Callable[..., object]) -> tuple[Path, dict[str, float]]:
+        def train(folder: Path, steps: int) -> None:
+            shutil.rmtree(folder, ignore_errors=True)
+            training = f"steps={steps}", "batch_size=16", "learning_rate=1e-4"
+            overrides = [*arm.changes, *(f"{section}.training.{setting}" for setting in training)]
+            go_on(self.data, self.run, Run(folder), Run(self.run).recipe(overrides), device="cpu")
+
+        return self._for_seconds(arm.name, "continued", self.stage_2_s / 2, train)
+
+    def _for_seconds(
+        self, name: str, stage: str, seconds: float, train: Callable[[Path, int], None]
+    ) -> tuple[Path, dict[str, float]]:
+        """`train` in a folder of its own for about so many processor seconds."""
+        folder = self.work / name.replace(",", "").replace(" ", "-")
+
+        def cost(steps: int) -> float:
+            started = time.process_time()
+            train(folder, steps)
+            return time.process_time() - started
+
+        few, more = (cost(steps) for steps in PROBE_STEPS)
+        steps = max(1, round(seconds * (PROBE_STEPS[1] - PROBE_STEPS[0]) / (more - few)))
+        return folder, {f"{stage}_steps": steps, f"{stage}_s": cost(steps)}
+
+    def _train_denoiser(self, folder: Path, source: Path, changes: Sequence[str], steps: int) -> None:
+        """In a fresh run with the autoencoder of `source`."""
+        shutil.rmtree(folder, ignore_errors=True)
+        for part in ("autoencoder", "cache"):
+            if (source / part).exists():
+                shutil.copytree(source / part, folder / part)
+        for file in ("config.yaml", "users.json", "axes.json"):
+            shutil.copy(source / file, folder / file)
+        recipe = Run(folder).recipe(
+            [*changes, f"denoiser.training.steps={steps}", "denoiser.training.pictures_every=0"]
+        )
+        train_denoiser(self.data, Run(folder), recipe, device="cpu")
+
+
+def measured(arm: Arm, bench: Bench, panel: Panel, options: argparse.Namespace) -> dict[str, object]:
+    """The row of an arm."""
+    run, cost = getattr(bench, arm.made)(arm)
+    sampling = [change for change in arm.changes if change.startswith("generate.")]
+    fixed = f"generate.per_user={options.per_user}", f"generate.steps={options.steps}"
+    settings = Run(run).recipe([*fixed, *sampling]).generate
+    if arm.made == "autoguided":
+        settings = settings.model_copy(update={"weak_run": str(bench.work / "weak")})
+    started = time.process_time()
+    made = generate(run, settings, seed=options.seed, device="cpu")
+    cost = {name: round(value, 1) for name, value in {**cost, "sampling_s": time.process_time() - started}.items()}
+    return {"group": arm.group, "arm": arm.name, **panel(made), **cost, "changes": " ".join(arm.changes)}
+
+
+def real_row(data: SpectrogramSet, panel: Panel, per_user: int) -> dict[str, object]:
+    """As many training windows in the place of samples: what may be hoped for."""
+    train = data.role("train")
+    chosen = train.table.groupby("user").sample(per_user, random_state=0).index
+    values = panel(train.select(np.sort(chosen.to_numpy())))
+    return {"group": "real", "arm": "training windows", **values, "changes": ""}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("data", "run", "work"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--only", nargs="+", default=[], help="groups, e.g. guidance objective")
+    parser.add_argument("--stage-1-s", type=float, default=60, help="processor seconds of stage 1")
+    parser.add_argument("--stage-2-s", type=float, default=150, help="processor seconds of stage 2")
+    parser.add_argument("--per-user", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=12, help="of the sampler, in every arm")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    data = read_dataset(options.data)
+    panel = Panel(data, options.seed)
+    bench = Bench(data, options.run, options.work, options.stage_1_s, options.stage_2_s)
+    rows = options.work / "rows"
+    rows.mkdir(parents=True, exist_ok=True)
+    makers: dict[str, Callable[[], dict[str, object]]] = {"real": lambda: real_row(data, panel, options.per_user)}
+    for arm in ARMS:
+        if not options.only or arm.group in options.only:
+            makers[arm.name] = partial(measured, arm, bench, panel, options)
+    for name, make in makers.items():
+        file = rows / f"{name.replace(' ', '-')}.json"
+        if not file.exists():
+            file.write_text(json.dumps(make()))
+            write_result([json.loads(f.read_text()) for f in rows.iterdir()], options)
+
+
+def write_result(rows: list[dict[str, object]], options: argparse.Namespace) -> None:
+    """All rows there are, in the order of the arms: as a table, and with settings and versions."""
+    order = ["training windows", *(arm.name for arm in ARMS)]
+    table = pd.DataFrame(sorted(rows, key=lambda row: order.index(str(row["arm"]))))
+    costs = [column for column in table if column not in ("group", "arm", "changes", *MEASURES)]
+    table = table[["group", "arm", *MEASURES, *costs, "changes"]]
+    options.out.mkdir(parents=True, exist_ok=True)
+    table.to_csv(options.out / "ablation.csv", index=False)
+    result = {
+        "options": {key: value for key, value in vars(options).items() if key not in ("data", "run", "work", "out")},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "diffusers": diffusers.__version__,
+            "threads": torch.get_num_threads(),
+        },
+        "best": MEASURES,
+        "arms": [{key: value for key, value in row.items() if value == value} for row in table.to_dict("records")],
+    }
+    (options.out / "ablation.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(table.drop(columns="changes").to_string(index=False), flush=True)
+
+
+if __name__ == "__main__":
+    main()

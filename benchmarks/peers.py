@@ -1,0 +1,178 @@
+"""Other libraries, the same data, the same processor time, the same judge.
+
+    pip install '.[peers]'
+    python benchmarks/peers.py --data data/gait --name gait --work work/peers --budget-minutes 10
+
+Each system of `peer_systems` gets role `train` of the data set and so many minutes of one processor to train; then it
+draws as many spectrograms of each user, and the same `validation` settings, seeds and judges look at them. Results go
+to `benchmarks/results/peers.json`, `.csv` and `.md`. What is there already (same data, budget and seed) is not made
+again, so that an interrupted run goes on; delete the system's folder in --work to make it anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import time
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import peer_systems
+import torch
+from peer_systems import SYSTEMS, Task
+
+from mdgen.data.dataset import read_dataset, write_dataset
+from mdgen.figures import contact_sheet
+from validation.run import validate
+from validation.settings import ValidationSettings
+
+RESULTS = Path(__file__).parent / "results"
+#: Columns of the table: gate, and whether its value for as much real data stands beside it.
+GATES = {
+    "user_accuracy": "user accuracy",
+    "tstr": "TSTR",
+    "verification": "EER",
+    "fidelity": "distance",
+    "texture": "texture",
+    "kinematics": "kinematics",
+    "diversity": "variety",
+    "memorisation": "copies",
+}
+KID_ENCODERS = ("judge", "efficientnet_lite0")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="data set with roles")
+    parser.add_argument("--name", required=True, help="what the table calls it")
+    parser.add_argument("--work", type=Path, required=True, help="folder for runs, synthetic sets and reports")
+    parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
+    parser.add_argument("--budget-minutes", type=float, default=10.0, help="of one processor, for training")
+    parser.add_argument("--per-user", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="one judge and fewer draws")
+    parser.add_argument("--results", type=Path, default=RESULTS / "peers", help="without suffix")
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    settings = ValidationSettings(seed=options.seed, cache=options.work / "cache")
+    for name in options.systems:
+        folder = options.work / f"{options.name}-{options.budget_minutes:g}min-{options.seed}" / SYSTEMS[name][0]
+        print(f"{name}: {folder}", flush=True)
+        made = made_by(name, options.data, folder, options.budget_minutes, options.per_user, options.seed)
+        row = {
+            "data": options.name,
+            "system": name,
+            "budget_minutes": options.budget_minutes,
+            "seed": options.seed,
+            "per_user": options.per_user,
+            **made,
+            **judged(options.data, folder, settings.quick() if options.quick else settings),
+        }
+        record(row, options.results)
+    print(options.results.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+def made_by(name: str, data: Path, folder: Path, minutes: float, per_user: int, seed: int) -> dict[str, Any]:
+    """Train and sample in a process of its own, unless that is done; returns what it cost."""
+    cost = folder / "cost.json"
+    if not cost.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        child = get_context("spawn").Process(target=make, args=(name, data, folder, minutes, per_user, seed))
+        child.start()
+        child.join()
+        if child.exitcode:
+            raise SystemExit(f"{name}: ended with exit code {child.exitcode}")
+    return json.loads(cost.read_text(encoding="utf-8"))
+
+
+def make(name: str, data: Path, folder: Path, minutes: float, per_user: int, seed: int) -> None:
+    """In the child process: the synthetic set, a sheet of it, and `cost.json` when all is there."""
+    torch.set_num_threads(1)
+    module = peer_systems.load(name)
+    task = Task.prepare(read_dataset(data), folder, minutes * 60, seed)
+    sampler = module.train(task)
+    trained_s = time.process_time()
+    synthetic = peer_systems.draw(sampler, task.users, per_user, seed)
+    sampled_s = time.process_time() - trained_s
+    write_dataset(synthetic, folder / "synthetic")
+    contact_sheet(synthetic, folder / "samples.png")
+    cost = {
+        "train_processor_minutes": (trained_s - task.clock.started) / 60,
+        "images_per_processor_s": len(synthetic) / sampled_s,
+        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "lines": peer_systems.lines(name),
+        "versions": {library: version(library) for library in (*SYSTEMS[name][1], "torch")},
+        "python": platform.python_version(),
+    }
+    (folder / "cost.json").write_text(json.dumps(cost), encoding="utf-8")
+
+
+def judged(data: Path, folder: Path, settings: ValidationSettings) -> dict[str, Any]:
+    """Verdict, gates and kernel distances of the set in `folder`; the report is written there once."""
+    report = folder / "report"
+    if not (report / "summary.json").exists():
+        validate(read_dataset(data), read_dataset(folder / "synthetic"), report, settings, print)
+    summary = json.loads((report / "summary.json").read_text(encoding="utf-8"))
+    metrics = pd.read_csv(report / "metrics.csv")
+    found: dict[str, Any] = {"verdict": summary["verdict"]}
+    for gate in GATES:
+        values = summary["gates"][gate]
+        found |= {gate: values["value"], f"{gate}_real": values["ceiling"], f"{gate}_status": values["status"]}
+    chosen = metrics[(metrics["metric"] == "kid") & (metrics["scope"] == "all") & (metrics["set_a"] == "test")]
+    for encoder in KID_ENCODERS:
+        kid = chosen[chosen["encoder"] == encoder].set_index("set_b")["value"]
+        found |= {f"kid_{encoder}": kid["synthetic"], f"kid_{encoder}_real": kid["train"]}
+    failed = [name for name, values in summary["gates"].items() if values["status"] == "fail"]
+    return found | {"failed": failed}
+
+
+def record(row: dict[str, Any], results: Path) -> None:
+    """Put a row in the place of the one of the same data, system, budget and seed; write all three files."""
+    file = results.with_suffix(".json")
+    rows = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    key = ("data", "system", "budget_minutes", "seed")
+    rows = [old for old in rows if [old[k] for k in key] != [row[k] for k in key]] + [row]
+    results.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    table = pd.DataFrame(rows)
+    table.drop(columns=["versions"]).assign(failed=[" ".join(r["failed"]) for r in rows]).to_csv(
+        results.with_suffix(".csv"), index=False
+    )
+    results.with_suffix(".md").write_text(markdown(rows), encoding="utf-8")
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """A table for each data set and budget, one line a system, real data above them."""
+    parts = []
+    heads = ["system", *GATES.values(), "KID (judge)", "KID (EfficientNet-Lite0)", "gates failed"]
+    heads += ["images/s", "GB", "lines"]
+    for key in dict.fromkeys((row["data"], row["budget_minutes"]) for row in rows):
+        chosen = [row for row in rows if (row["data"], row["budget_minutes"]) == key]
+        parts += [f"## {key[0]}, {key[1]:g} minutes of one processor", ""]
+        parts += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+        names = [*GATES, *(f"kid_{encoder}" for encoder in KID_ENCODERS)]
+        real = [shown(chosen[0][f"{name}_real"]) for name in names]
+        parts.append("| " + " | ".join(["real data, as many", *real, "", "", "", ""]) + " |")
+        for row in chosen:
+            cost = [f"{row['images_per_processor_s']:.2g}", f"{row['peak_memory_gb']:.1f}", str(row["lines"])]
+            cells = [row["system"], *(shown(row[name]) for name in names), str(len(row["failed"])), *cost]
+            parts.append("| " + " | ".join(cells) + " |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    main()
