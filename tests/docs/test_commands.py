@@ -29,7 +29,11 @@ from tests.docs.tiny import TINY_JUDGE, TINY_SETTINGS, write_pictures
 
 #: Of shown commands, only parsed: words that must all be in it, and why.
 NOT_RUN = {
-    ("import-public", "--download"): "downloads from the network; tests/data/test_public.py reads stand-ins",
+    (
+        "--download",
+    ): "downloads from the network; tests/data/test_public.py and tests/test_benchmarks.py have stand-ins",
+    ("validate", "--self-check"): "judges a dozen sets; tests/validation/test_controls.py runs it",
+    ("denoiser.training.sharded=true",): "needs several processes; tests/training/test_processes.py starts them",
 }
 
 #: Launchers of several processes: their own options are parsed by accelerate; what they launch is run in one process.
@@ -83,7 +87,26 @@ DEFAULT_GIVEN = ("data", "runs/mine")
 #: Runs of which only stage 1 is there.
 STAGE_1 = ("runs/weak", "runs/v", "kaggle/working/run", "kaggle/input/last-session/run")
 
+#: Commands that only read, so that each combination of their options is run once; a repeated one gets a copy of what
+#: the first made.
+READING = ("validate", "visualize", "inspect")
+
 runner = CliRunner()
+made_before: dict[str, Path] = {}
+
+
+def run_or_copy(arguments: list[str]) -> None:
+    """Run a command in the current folder, or copy what it made before with the same options on like data."""
+    own = {"--out", "--real", "--synthetic", "--run", "--data"}
+    shape = [word for i, word in enumerate(arguments) if not own & set(arguments[max(0, i - 1) : i])]
+    out = Path(arguments[arguments.index("--out") + 1]) if "--out" in arguments else None
+    if arguments[0] not in READING or "--compare" in arguments or out is None:
+        run(arguments)
+    elif (known := made_before.get(" ".join(shape))) is None:
+        run(arguments)
+        made_before[" ".join(shape)] = out.resolve()
+    else:
+        shutil.copytree(known, out)
 
 
 def run(arguments: list[str], appended: list[str] | None = None) -> str:
@@ -124,7 +147,7 @@ def _place(name: str, materials: Path) -> None:
         write_dataset(SpectrogramSet(np.repeat(gray.images, 3, axis=1), gray.table, "colour"), Path(name))
     elif name == "report":
         run(["generate", "--run", str(materials / "trained"), "--out", "for-report"])
-        run(["validate", "--real", "data", "--synthetic", "for-report", "--out", name])
+        run_or_copy(["validate", "--real", "data", "--synthetic", "for-report", "--out", name])
     else:
         source = {"newcomers": "newcomers-renamed", "data": "data", "other": "data", "data/gait": "data"}.get(name)
         shutil.copytree(materials / (source or ("stage-1" if name in STAGE_1 else "trained")), name)
@@ -174,7 +197,7 @@ def test_the_commands_of_a_page_run(page: str, materials: Path, tmp_path: Path, 
         if _reason_not_run(command) is None:
             arguments = [word.replace("/kaggle/", "kaggle/") for word in arguments]
             _make_room(arguments)
-            run(arguments)
+            run_or_copy(arguments)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -11,6 +11,7 @@ from tests.conftest import ridges
 TINY_SETTINGS = [
     *("autoencoder.training.steps=2", "autoencoder.training.batch_size=4", "autoencoder.channels=16"),
     *("autoencoder.codebook.size=16", "autoencoder.blocks=1", "autoencoder.perceptual=none"),
+    *("autoencoder.adversarial.receptive_field=16", "autoencoder.adversarial.channels=8"),
     *("denoiser.training.steps=2", "denoiser.training.batch_size=4", "denoiser.training.precision=fp32"),
     *("denoiser.width=32", "denoiser.levels=[1, 2]", "denoiser.depth=1", "denoiser.heads=2"),
     *("prior.training.steps=2", "prior.width=32", "prior.depth=1", "prior.heads=2"),
