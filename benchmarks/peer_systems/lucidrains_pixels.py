@@ -6,13 +6,13 @@ from ema_pytorch import EMA
 
 from peer_systems import Sampler, Task, anneal
 
-BATCH, RATE, STEPS, GUIDANCE = 16, 4e-4, 50, 2.0
+BATCH, RATE, STEPS, GUIDANCE = 8, 4e-4, 25, 2.0
 
 
 def train(task: Task) -> Sampler:
     torch.manual_seed(task.seed)
     channels, size = task.images.shape[1], task.images.shape[-1]
-    network = Unet(dim=24, num_classes=len(task.users), channels=channels, dim_mults=(1, 2, 4, 4), cond_drop_prob=0.1)
+    network = Unet(dim=16, num_classes=len(task.users), channels=channels, dim_mults=(1, 2, 4, 8), cond_drop_prob=0.1)
     model = GaussianDiffusion(
         network, image_size=size, sampling_timesteps=STEPS, objective="pred_v", ddim_sampling_eta=0.0
     )
