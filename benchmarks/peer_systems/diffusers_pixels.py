@@ -4,7 +4,7 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
 from diffusers.training_utils import EMAModel
 
-from peer_systems import Sampler, Task, anneal
+from peer_systems import HALF, Sampler, Task, anneal
 
 BATCH, RATE, DROPPED, STEPS, GUIDANCE = 8, 4e-4, 0.1, 25, 2.0
 
@@ -33,8 +33,9 @@ def train(task: Task) -> Sampler:
         noise = torch.randn_like(images)
         steps = torch.randint(0, scheduler.config.num_train_timesteps, labels.shape)
         told = torch.where(torch.rand(labels.shape) < DROPPED, nobody, labels)
-        predicted = model(scheduler.add_noise(images, noise, steps), steps, class_labels=told).sample
-        loss = torch.nn.functional.mse_loss(predicted, scheduler.get_velocity(images, noise, steps))
+        with HALF:
+            predicted = model(scheduler.add_noise(images, noise, steps), steps, class_labels=told).sample
+        loss = torch.nn.functional.mse_loss(predicted.float(), scheduler.get_velocity(images, noise, steps))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -43,6 +44,7 @@ def train(task: Task) -> Sampler:
     average.copy_to(model.parameters())
     model.eval()
 
+    @HALF
     def sample(labels: torch.Tensor) -> torch.Tensor:
         solver = DPMSolverMultistepScheduler.from_config(scheduler.config)
         solver.set_timesteps(STEPS)

@@ -4,7 +4,7 @@ import torch
 from denoising_diffusion_pytorch.classifier_free_guidance import GaussianDiffusion, Unet
 from ema_pytorch import EMA
 
-from peer_systems import Sampler, Task, anneal
+from peer_systems import HALF, Sampler, Task, anneal
 
 BATCH, RATE, STEPS, GUIDANCE = 8, 4e-4, 25, 2.0
 
@@ -20,7 +20,8 @@ def train(task: Task) -> Sampler:
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, betas=(0.9, 0.99))
     for images, labels, progress in task.batches(task.clock, BATCH):
         anneal(optimizer, RATE, progress)
-        loss = model((images + 1) / 2, classes=labels)
+        with HALF:
+            loss = model((images + 1) / 2, classes=labels)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
