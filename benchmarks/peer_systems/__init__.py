@@ -23,6 +23,8 @@ from torch import Tensor
 from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet, make_table, read_dataset, write_dataset
 from mdgen.token_pipeline import load_pipeline
+from mdgen.training.schedule import Budget
+from mdgen.training.signals import Interrupted
 
 #: name -> (module, distributions whose versions are recorded).
 SYSTEMS = {
@@ -150,6 +152,15 @@ def sample_run(run: Path, settings: GenerateConfig, labels: Tensor) -> Tensor:
     seeds = torch.randint(2**62, (len(labels),)).tolist()
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     return pipeline(labels, generators, settings.guidance_scale, settings.steps)
+
+
+def within(minutes: float, stage: Callable[..., object]) -> None:
+    """A stage of ours in so many processor minutes; should its plan not quite hold, it goes on to its last step."""
+    with processor_clock():
+        try:
+            stage(budget=Budget.of(minutes))
+        except Interrupted:
+            stage(budget=None)
 
 
 @contextmanager
