@@ -11,7 +11,7 @@ import torch
 
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from mdgen.errors import MdgenError
-from validation.blocks.accuracy import mixed_up
+from validation.blocks.accuracy import mixed_up, unconfirmed
 from validation.measures.agreement import label_agreement
 from validation.measures.enrolment import split_enrolment
 from validation.measures.learning import Labelled
@@ -115,6 +115,15 @@ def test_mixed_up_labels_are_known_from_the_set_itself_whatever_the_day(wrong):
     found = label_agreement(day(wrong, shift=2.0), {"train": day(0), "test": day(0)}, list(users), rng)
     assert found.low < found.share <= found.high
     assert bool(mixed_up(found, shipped_rules()["user_accuracy"])) == (wrong > 0)
+
+
+def test_a_user_who_is_anybody_is_named_whatever_the_day():
+    rng, users = np.random.default_rng(0), np.repeat(list("abcdef"), 40)
+    features = np.repeat(2 * rng.normal(size=(6, 10)), 40, axis=0) + 0.8 * rng.normal(size=(240, 10))
+    real, other_day = Labelled(features, users), features + np.repeat(rng.normal(size=(6, 10)), 40, axis=0)
+    other_day[users == "c"] = rng.permutation(other_day)[:40]
+    found = label_agreement(Labelled(other_day, users), {"test": real}, list("abcdef"), rng)
+    assert unconfirmed(found, shipped_rules()["user_accuracy"]) == ["c"]
 
 
 def test_too_few_images_say_nothing_of_labels():

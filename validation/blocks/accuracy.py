@@ -36,6 +36,7 @@ def assess_user_accuracy(context: Context) -> Finding:
     failing = failing_users(synthetic, unseen, rule)
     surely_real = real.macro - 2 * session_spread(unseen) / len(sets.users) ** 0.5
     labels = _agreement(context)
+    failing = sorted({*failing, *unconfirmed(labels, rule)})
     gate = user_accuracy_gate(
         synthetic, real, surely_real, failing, rule, sets.advisory, sets.unjudged, sets.missing, mixed_up(labels, rule)
     )
@@ -132,6 +133,14 @@ def mixed_up(found: Agreement | None, rule: Rule) -> str:
     if found is None or found.high >= rule["agreement_share"] * found.usual:
         return ""
     return f"labels mixed up: {found.share:.0%} agree with the images of the same set, {found.usual:.0%} of real labels"
+
+
+def unconfirmed(found: Agreement | None, rule: Rule) -> list[str]:
+    """Users whose images surely agree less with each other than a share of what their real ones do."""
+    if found is None:
+        return []
+    table = found.per_user
+    return [str(user) for user in table.index[table["high"] < rule["user_agreement"] * table["real"]]]
 
 
 def session_spread(sessions: pd.Series) -> float:
