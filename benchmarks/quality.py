@@ -3,8 +3,8 @@
     python benchmarks/quality.py --data DATA --config gait --work WORK --result benchmarks/results/gait.json
     python benchmarks/quality.py --config quickstart --work WORK --result benchmarks/results/quickstart.json
 
-Without --data it is `mdgen quickstart`, on simulated walkers. --judge-again keeps model, samples and their times in --work and
---result and has them judged anew, as after a change of the judge.
+Without --data it is `mdgen quickstart`, on simulated walkers. --judge-again keeps model, samples and their times in
+--work and --result and has them judged anew, as after a change of the judge.
 
 Commands run as a user would run them, each in its own process, timed, with its peak memory; what is kept are the
 report's gates, the autoencoder's check, times, versions and the seed. Neither data nor pictures are kept.
