@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 
 from mdgen.data.dataset import SpectrogramSet
@@ -12,8 +10,8 @@ from validation.measures.distances import kernel_distance, standardise
 from validation.measures.scores import cosine_scores
 from validation.networks.judge import Judge
 
-#: Random halvings of held-out real data that say how far apart two real sets are.
-HALVINGS = 40
+#: Pairs of real sets drawn to say how far apart two of them are.
+DRAWS = 60
 
 
 class Opinion:
@@ -23,7 +21,7 @@ class Opinion:
         judges, self.real = data.role("judge"), data.role("val", "test")
         self.judge = Judge(seed, steps).fit(judges.images, judges.table["user"].to_numpy())
         self.features = self.judge.embed(self.real.images)
-        self.rng = np.random.default_rng(seed)
+        self.seed = seed
 
     def __call__(self, made: SpectrogramSet) -> dict[str, float]:
         """accuracy, diversity (over real), eer and kernel_distance of `made`."""
@@ -34,34 +32,41 @@ class Opinion:
             ratio = variety(*own, np.random.default_rng(0), draws=10)
             found |= {user: ratio} if ratio is not None else {}
         return {
-            **self._three(self.features, self._users, features, users, made.images),
+            **self._three(self.features, self._users, features, users, self.judge.predict(made.images)),
             "diversity": overall(found).value if found else float("nan"),
         }
 
-    @cached_property
-    def noise(self) -> dict[str, dict[str, float]]:
-        """Mean, and the 95 % quantile of the deviation from it, of each measure between random halves of real data."""
-        draws = []
-        for _ in range(HALVINGS):
-            first, second = np.array_split(self.rng.permutation(len(self.real)), 2)
-            halves = (self.features[first], self._users[first], self.features[second], self._users[second])
-            draws.append(self._three(*halves, self.real.images[second]))
-        table = {key: np.array([draw[key] for draw in draws]) for key in draws[0]}
-        return {
-            key: {"mean": float(v.mean()), "margin": float(np.quantile(np.abs(v - v.mean()), 0.95))}
-            for key, v in table.items()
-        }
+    def noise(self, count: int) -> dict[str, dict[str, float]]:
+        """How much each measure differs between two real sets of `count` each, compared with the same other real data.
+
+        mean: of the measure; margin: 95 % quantile of the difference. Raises `ValueError` where there are too few.
+        """
+        if 3 * count > len(self.real):
+            raise ValueError(f"two real sets of {count} and one to compare with need {3 * count}; got {len(self.real)}")
+        rng, predicted, pairs = np.random.default_rng(self.seed), self.judge.predict(self.real.images), []
+        for _ in range(DRAWS):
+            first, second, rest = np.split(rng.permutation(len(self.real)), [count, 2 * count])
+            reference = self.features[rest], self._users[rest]
+            pairs.append(
+                [self._three(*reference, self.features[s], self._users[s], predicted[s]) for s in (first, second)]
+            )
+        found = {}
+        for key in pairs[0][0]:
+            values = np.array([[measures[key] for measures in pair] for pair in pairs])
+            margin = np.quantile(np.abs(values[:, 0] - values[:, 1]), 0.95)
+            found[key] = {"mean": float(values.mean()), "margin": float(margin)}
+        return found
 
     @property
     def _users(self) -> np.ndarray:
         return self.real.table["user"].to_numpy()
 
     def _three(
-        self, real: np.ndarray, real_users: np.ndarray, other: np.ndarray, other_users: np.ndarray, images: np.ndarray
+        self, real: np.ndarray, real_users: np.ndarray, other: np.ndarray, other_users: np.ndarray, found: np.ndarray
     ) -> dict[str, float]:
         scores = cosine_scores(real, real_users, other, other_users)
         return {
-            "accuracy": float((self.judge.predict(images) == other_users).mean()),
+            "accuracy": float((found == other_users).mean()),
             "eer": scores.equal_error_rate(),
             "kernel_distance": kernel_distance(*standardise(self.features, real, other)),
         }

@@ -34,6 +34,8 @@ from mdgen.run import Run
 
 STEPS = {"dpm++": (4, 6, 8, 12, 25, 50), "unipc": (4, 6, 8, 12, 25), "euler": (4, 8, 12, 25, 50), "heun": (3, 5, 7, 13)}
 OTHERS = {"ddim": (8, 25, 50), "dpm++": (8, 12, 25), "unipc": (8, 12, 25)}
+#: Of each measure: mean and margin between two real sets of the same size.
+Noise = dict[str, dict[str, float]]
 MEASURES = ("accuracy", "eer", "kernel_distance")
 
 
@@ -66,13 +68,14 @@ def main() -> None:
     for run in options.distilled:
         settings = Run(run).recipe().generate.model_copy(update={"per_user": options.per_user})
         rows.append(row(f"distilled ({run.name})", run, settings, opinion, device, options.seed))
-    compared = with_comparisons(pd.DataFrame(rows), opinion, device, base.precision)
+    noise = opinion.noise(options.per_user * len(Run(options.run).users()))
+    compared = with_comparisons(pd.DataFrame(rows), noise, device, base.precision)
     options.out.mkdir(parents=True, exist_ok=True)
     compared.to_csv(options.out / "sampling.csv", index=False)
     print(compared.to_string(index=False), flush=True)
-    draw(compared, opinion, options.out / "sampling.png")
+    draw(compared, noise, options.out / "sampling.png")
     result = {
-        "noise_of_real_data": opinion.noise,
+        "noise_of_real_data": noise,
         "precision": str(resolve_precision(base.precision, torch.device(device))),
         "variants": variants(options.variants, options.run, base, opinion, device, options.seed),
         "per_user": options.per_user,
@@ -138,7 +141,7 @@ def matmul_peak(device: str, precision: str, size: int = 2048, repeats: int = 5)
     return best
 
 
-def with_comparisons(table: pd.DataFrame, opinion: Opinion, device: str, precision: str) -> pd.DataFrame:
+def with_comparisons(table: pd.DataFrame, noise: Noise, device: str, precision: str) -> pd.DataFrame:
     """Speed over that of the DDPM, share of the matrix-product peak, and whether quality is within the noise of real
     data of the DDPM's, or better."""
     audit = table[table["sampler"] == "ddpm"].iloc[0]
@@ -147,7 +150,7 @@ def with_comparisons(table: pd.DataFrame, opinion: Opinion, device: str, precisi
     table["share_of_peak"] = table["gflop_per_image"] * 1e9 * table["images_per_s"] / peak
     for measure in MEASURES:
         worse = table[measure] - audit[measure] if measure != "accuracy" else audit[measure] - table[measure]
-        table[f"{measure}_equal"] = worse <= opinion.noise[measure]["margin"]
+        table[f"{measure}_equal"] = worse <= noise[measure]["margin"]
     table["equal"] = table[[f"{m}_equal" for m in MEASURES]].all(axis=1)
     return table
 
@@ -215,14 +218,14 @@ VARIANTS: dict[str, tuple[str, Callable[[nn.Module], tuple[nn.Module, float]]]] 
 }
 
 
-def draw(table: pd.DataFrame, opinion: Opinion, file: Path) -> None:
+def draw(table: pd.DataFrame, noise: Noise, file: Path) -> None:
     """Kernel distance to held-out real data over the evaluations, with the DDPM's and the noise of real data."""
     audit = table[table["sampler"] == "ddpm"].iloc[0]
     lines = {
         str(name): (part["evaluations"].tolist(), part["kernel_distance"].tolist())
         for name, part in table.groupby("sampler", sort=False)
     }
-    limit = audit["kernel_distance"] + opinion.noise["kernel_distance"]["margin"]
+    limit = audit["kernel_distance"] + noise["kernel_distance"]["margin"]
     labels = ("evaluations of the network (log scale)", "kernel distance to held-out real data")
     save_lines(lines, labels, file, log_x=True, level=(limit, f"{int(audit['steps'])}-step DDPM + noise of real data"))
 
