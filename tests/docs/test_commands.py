@@ -29,9 +29,7 @@ from tests.docs.tiny import TINY_JUDGE, TINY_SETTINGS, write_pictures
 
 #: Of shown commands, only parsed: words that must all be in it, and why.
 NOT_RUN = {
-    (
-        "--download",
-    ): "downloads from the network; tests/data/test_public.py and tests/test_benchmarks.py have stand-ins",
+    ("--download",): "downloads from the network; data/test_public.py and test_benchmarks.py have stand-ins",
     ("validate", "--self-check"): "judges a dozen sets; tests/validation/test_controls.py runs it",
     ("denoiser.training.sharded=true",): "needs several processes; tests/training/test_processes.py starts them",
 }
