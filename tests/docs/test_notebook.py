@@ -35,7 +35,6 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch) -> No
         "RECIPE": recipe,
         "PER_USER": 4,
         "MAX_MINUTES": 20,
-        "MPLBACKEND": "agg",
     }
     for name, value in given.items():
         monkeypatch.setenv(name, str(value))
