@@ -421,6 +421,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train-vae": train_vae,
     "train-ldm": training.train_ldm,
     "fine-tune": training.fine_tune,
+    "adopt": training.adopt,
     "train-joint": train_joint,
     "train-classifier": training.train_classifier,
     "distill": training.distill,

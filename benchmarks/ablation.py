@@ -1,11 +1,13 @@
 """Which choices earn their place in the default? Every arm changes one thing, at the same cost, before the same judge.
 
-    python benchmarks/ablation.py --data DATA --run RUN --work WORK [--only guidance ...]
+    python benchmarks/ablation.py --data DATA --run RUN --work WORK               # guidance: sampling a trained run
+    python benchmarks/ablation.py --data DATA --size 32 --work WORK               # all that has to be trained
 
-RUN is a trained run of recipe `quickstart` on DATA. Arms of group `guidance` draw from it. All others train: stage 2
-for the same processor seconds in the latents of RUN, and where the autoencoder itself is changed, stage 1 for the same
-processor seconds as well; steps are fitted to that by timing a few. Joint fine-tuning goes on from RUN, against stage
-2 alone going on as long. A row is written as soon as its arm is done, and arms with a row are not done again.
+RUN is a trained run of recipe `quickstart` on DATA. Training arms start from the recipe, with pictures averaged down to
+--size, so that a few minutes on one thread lead as far as the whole recipe does at its own size. Stage 2 learns for the
+same processor seconds in the latents of one autoencoder; where that is changed, stage 1 learns for the same processor
+seconds as well. Steps are fitted to that by timing a few. Joint fine-tuning goes on from the default, against stage 2
+alone going on as long. A row is written as soon as its arm is done, and arms with a row are not done again.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +28,7 @@ import pandas as pd
 import torch
 from panel import MEASURES, Panel
 
+from mdgen.config import load_recipe
 from mdgen.data.dataset import SpectrogramSet, read_dataset
 from mdgen.generate import generate
 from mdgen.run import Run
@@ -34,6 +37,7 @@ from mdgen.training.denoiser import train_denoiser
 from mdgen.training.fine_tuning import fine_tune
 from mdgen.training.joint import train_joint
 from mdgen.training.latent_classifier import train_latent_classifier
+from validation.networks.network import shrink
 
 #: Steps whose cost is measured to fit a schedule: the difference of the two, so that what comes once cancels out.
 PROBE_STEPS = 4, 24
@@ -61,6 +65,7 @@ KL = "autoencoder.kind=kl", "autoencoder.channels=32", "autoencoder.floor_margin
 VQ = "autoencoder.kind=vq", "autoencoder.channels=32", "autoencoder.floor_margin=0", "autoencoder.codebook.size=1024"
 DIT = "denoiser.kind=dit", "denoiser.width=192", "denoiser.depth=6", "denoiser.patch=2"
 
+DEFAULT = Arm("default", "flow, unet, patch", "stage_2")
 ARMS = (
     sampled("guidance", "scale 2", "guidance_scale=2"),
     sampled("guidance", "none", "guidance_scale=1"),
@@ -73,20 +78,21 @@ ARMS = (
     sampled("guidance", "scale 2, rescaled", "guidance_scale=2", "guidance_rescale=0.7"),
     sampled("guidance", "by a weak model, scale 2", "guidance_scale=2", made="autoguided"),
     sampled("guidance", "by a classifier", "guidance_scale=1", "classifier_scale=1", made="classified"),
-    Arm("default", "flow, unet, patch", "stage_2"),
+    DEFAULT,
+    Arm("variety", "tempo 0.05", "stage_2", ("data.augment.tempo=0.05",)),
+    Arm("variety", "style", "stage_2", ("conditioning.style=true",)),
+    Arm("variety", "dropout 0.1", "stage_2", ("denoiser.dropout=0.1",)),
     Arm("objective", "v", "stage_2", ("diffusion.objective=v_prediction",)),
     Arm("objective", "epsilon", "stage_2", ("diffusion.objective=epsilon",)),
+    Arm("objective", "edm", "stage_2", ("diffusion.objective=edm",)),
     Arm("denoiser", "dit", "stage_2", (*DIT, "denoiser.training.learning_rate=5e-4")),
     Arm("denoiser", "unet-cross", "stage_2", ("denoiser.kind=unet-cross",)),
     Arm("autoencoder", "kl", "both_stages", KL),
     Arm("autoencoder", "vq", "both_stages", (*VQ, "autoencoder.latent_noise=0")),
     Arm("loss", "with perceptual", "both_stages", PERCEPTUAL),
     Arm("loss", "with adversarial", "both_stages", ADVERSARIAL),
-    Arm("candidate", "tempo 0.05 at full length", "full_length", ("data.augment.tempo=0.05",)),
-    Arm("candidate", "style at full length", "full_length", ("conditioning.style=true",)),
-    Arm("candidate", "dropout 0.1 at full length", "full_length", ("denoiser.dropout=0.1",)),
-    Arm("after", "stage 2 goes on", "goes_on"),
-    Arm("after", "joint fine-tuning", "joint"),
+    Arm("after", "tuned on, stage 2 alone", "goes_on"),
+    Arm("after", "tuned on, jointly", "joint"),
 )
 
 
@@ -120,30 +126,22 @@ class Bench:
         def train(folder: Path, steps: int) -> None:
             self._train_denoiser(folder, self.run, arm.changes, steps)
 
-        return self._for_seconds(arm.name, "stage_2", self.stage_2_s, train)
-
-    def full_length(self, arm: Arm) -> tuple[Path, dict[str, float]]:
-        """Stage 2 with as many steps as the recipe says: a candidate for the default, beside RUN itself."""
-        folder, started = self.work / arm.name.replace(" ", "-"), time.process_time()
-        self._train_denoiser(folder, self.run, arm.changes, Run(self.run).recipe().denoiser.training.steps)
-        return folder, {"stage_2_s": time.process_time() - started}
+        if not (self.run / "autoencoder").exists():
+            self._train_autoencoder(self.run, ())
+        return self._for_seconds(self.work / _folder(arm), "stage_2", self.stage_2_s, train)
 
     def both_stages(self, arm: Arm) -> tuple[Path, dict[str, float]]:
-        def first(folder: Path, steps: int) -> None:
-            shutil.rmtree(folder, ignore_errors=True)
-            recipe = Run(self.run).recipe([*arm.changes, f"autoencoder.training.steps={steps}"])
-            train_autoencoder(self.data, Run(folder), recipe, device="cpu")
-
-        source, cost = self._for_seconds(f"{arm.name} stage 1", "stage_1", self.stage_1_s, first)
+        source, cost = self._train_autoencoder(self.work / f"{_folder(arm)}-stage-1", arm.changes)
 
         def second(folder: Path, steps: int) -> None:
             self._train_denoiser(folder, source, (), steps)
 
-        run, more = self._for_seconds(arm.name, "stage_2", self.stage_2_s, second)
+        run, more = self._for_seconds(self.work / _folder(arm), "stage_2", self.stage_2_s, second)
         return run, cost | more
 
     def goes_on(self, arm: Arm) -> tuple[Path, dict[str, float]]:
-        return self._continued(arm, "fine_tuning", fine_tune)
+        changed = replace(arm, changes=("fine_tuning.learn=all", "fine_tuning.embedding_learning_rate=1e-4"))
+        return self._continued(changed, "fine_tuning", fine_tune)
 
     def joint(self, arm: Arm) -> tuple[Path, dict[str, float]]:
         return self._continued(arm, "joint", train_joint)
@@ -153,15 +151,15 @@ class Bench:
             shutil.rmtree(folder, ignore_errors=True)
             training = f"steps={steps}", "batch_size=16", "learning_rate=1e-4"
             overrides = [*arm.changes, *(f"{section}.training.{setting}" for setting in training)]
-            go_on(self.data, self.run, Run(folder), Run(self.run).recipe(overrides), device="cpu")
+            source = self.work / _folder(DEFAULT)
+            go_on(self.data, source, Run(folder), Run(source).recipe(overrides), device="cpu")
 
-        return self._for_seconds(arm.name, "continued", self.stage_2_s / 2, train)
+        return self._for_seconds(self.work / _folder(arm), "continued", self.stage_2_s / 2, train)
 
     def _for_seconds(
-        self, name: str, stage: str, seconds: float, train: Callable[[Path, int], None]
+        self, folder: Path, stage: str, seconds: float, train: Callable[[Path, int], None]
     ) -> tuple[Path, dict[str, float]]:
-        """`train` in a folder of its own for about so many processor seconds."""
-        folder = self.work / name.replace(",", "").replace(" ", "-")
+        """`train` in a folder for about so many processor seconds."""
 
         def cost(steps: int) -> float:
             started = time.process_time()
@@ -171,6 +169,14 @@ class Bench:
         few, more = (cost(steps) for steps in PROBE_STEPS)
         steps = max(1, round(seconds * (PROBE_STEPS[1] - PROBE_STEPS[0]) / (more - few)))
         return folder, {f"{stage}_steps": steps, f"{stage}_s": cost(steps)}
+
+    def _train_autoencoder(self, folder: Path, changes: Sequence[str]) -> tuple[Path, dict[str, float]]:
+        def train(folder: Path, steps: int) -> None:
+            shutil.rmtree(folder, ignore_errors=True)
+            recipe = load_recipe("quickstart", [*changes, f"autoencoder.training.steps={steps}"])
+            train_autoencoder(self.data, Run(folder), recipe, device="cpu")
+
+        return self._for_seconds(folder, "stage_1", self.stage_1_s, train)
 
     def _train_denoiser(self, folder: Path, source: Path, changes: Sequence[str], steps: int) -> None:
         """In a fresh run with the autoencoder of `source`."""
@@ -190,14 +196,21 @@ def measured(arm: Arm, bench: Bench, panel: Panel, options: argparse.Namespace) 
     """The row of an arm."""
     run, cost = getattr(bench, arm.made)(arm)
     sampling = [change for change in arm.changes if change.startswith("generate.")]
-    fixed = f"generate.per_user={options.per_user}", f"generate.steps={options.steps}"
+    fixed = f"generate.per_user={options.per_user}", f"generate.steps={options.steps}", "generate.guidance_scale=2"
     settings = Run(run).recipe([*fixed, *sampling]).generate
     if arm.made == "autoguided":
         settings = settings.model_copy(update={"weak_run": str(bench.work / "weak")})
     started = time.process_time()
     made = generate(run, settings, seed=options.seed, device="cpu")
     cost = {name: round(value, 1) for name, value in {**cost, "sampling_s": time.process_time() - started}.items()}
-    return {"group": arm.group, "arm": arm.name, **panel(made), **cost, "changes": " ".join(arm.changes)}
+    return {
+        "size": made.images.shape[-1],
+        "group": arm.group,
+        "arm": arm.name,
+        **panel(made),
+        **cost,
+        "changes": " ".join(arm.changes),
+    }
 
 
 def real_row(data: SpectrogramSet, panel: Panel, per_user: int) -> dict[str, object]:
@@ -205,13 +218,15 @@ def real_row(data: SpectrogramSet, panel: Panel, per_user: int) -> dict[str, obj
     train = data.role("train")
     chosen = train.table.groupby("user").sample(per_user, random_state=0).index
     values = panel(train.select(np.sort(chosen.to_numpy())))
-    return {"group": "real", "arm": "training windows", **values, "changes": ""}
+    return {"size": data.images.shape[-1], "group": "real", "arm": "training windows", **values, "changes": ""}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("data", "run", "work"):
+    for name in ("data", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--run", type=Path, help="trained run to sample; without it, arms are trained")
+    parser.add_argument("--size", type=int, default=32, help="pixels a side of what is trained on")
     parser.add_argument("--only", nargs="+", default=[], help="groups, e.g. guidance objective")
     parser.add_argument("--stage-1-s", type=float, default=60, help="processor seconds of stage 1")
     parser.add_argument("--stage-2-s", type=float, default=150, help="processor seconds of stage 2")
@@ -221,27 +236,34 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     data = read_dataset(options.data)
+    if options.run is None:
+        data = data.with_images(shrink(data.images, options.size))
     panel = Panel(data, options.seed)
-    bench = Bench(data, options.run, options.work, options.stage_1_s, options.stage_2_s)
+    bench = Bench(data, options.run or options.work / "autoencoder", options.work, options.stage_1_s, options.stage_2_s)
     rows = options.work / "rows"
     rows.mkdir(parents=True, exist_ok=True)
+    size = data.images.shape[-1]
     makers: dict[str, Callable[[], dict[str, object]]] = {"real": lambda: real_row(data, panel, options.per_user)}
     for arm in ARMS:
-        if not options.only or arm.group in options.only:
-            makers[arm.name] = partial(measured, arm, bench, panel, options)
+        if (arm.group == "guidance") == (options.run is not None) and (not options.only or arm.group in options.only):
+            makers[_folder(arm)] = partial(measured, arm, bench, panel, options)
     for name, make in makers.items():
-        file = rows / f"{name.replace(' ', '-')}.json"
+        file = rows / f"{size}-{name}.json"
         if not file.exists():
             file.write_text(json.dumps(make()))
             write_result([json.loads(f.read_text()) for f in rows.iterdir()], options)
 
 
+def _folder(arm: Arm) -> str:
+    return arm.name.replace(",", "").replace(" ", "-")
+
+
 def write_result(rows: list[dict[str, object]], options: argparse.Namespace) -> None:
     """All rows there are, in the order of the arms: as a table, and with settings and versions."""
     order = ["training windows", *(arm.name for arm in ARMS)]
-    table = pd.DataFrame(sorted(rows, key=lambda row: order.index(str(row["arm"]))))
-    costs = [column for column in table if column not in ("group", "arm", "changes", *MEASURES)]
-    table = table[["group", "arm", *MEASURES, *costs, "changes"]]
+    table = pd.DataFrame(sorted(rows, key=lambda row: (-int(str(row["size"])), order.index(str(row["arm"])))))
+    first = ["size", "group", "arm", *MEASURES]
+    table = table[[*first, *(column for column in table if column not in (*first, "changes")), "changes"]]
     options.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.out / "ablation.csv", index=False)
     result = {

@@ -4,13 +4,14 @@
 
 A sabotage is caught when one of the gates meant for it fails, and does not fail an honest set of the same real data as
 well; an honest set (fresh real data) must not fail. Results go to `benchmarks/results/fooling.json` and `.csv`, the
-table to `docs/fooling.md`. Sets already in the results are not judged again, so an interrupted run goes on where it
-stopped; --fresh judges them again.
+table to `docs/fooling.md`. Sets that this very version of the judge has judged already are not judged again, so an
+interrupted run goes on where it stopped; --fresh judges them again.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 import time
@@ -18,6 +19,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import Manager, get_context
 from pathlib import Path
 from queue import Queue
@@ -30,6 +32,7 @@ from domains import Case, Honest, gait, gestures, gestures_by_day, walkers
 from sabotage import DOMAINS, SABOTAGES, Material
 
 import mdgen
+import validation
 from mdgen.data.dataset import SpectrogramSet
 from validation.context import Context
 from validation.controls import failing_gates
@@ -41,9 +44,11 @@ from validation.settings import ValidationSettings
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "fooling.json"
 DOCUMENT = HERE.parent / "docs" / "fooling.md"
+#: Parts of `validation` that no verdict depends on.
+WITHOUT_SAY = ("report", "study")
 HONEST, SABOTAGED = "honest", "sabotage"
 ANY = "-"
-COLUMNS = ["domain", "case", "set", "kind", "images", "meant", "verdict", "failed", "ok", "seconds"]
+COLUMNS = ["domain", "case", "set", "kind", "images", "meant", "verdict", "failed", "ok", "judge", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -160,9 +165,26 @@ def _row(domain: str, case: str, job: Job, data: SpectrogramSet, summary: Summar
     return {
         **{"domain": domain, "case": case, "set": job.name, "kind": job.kind, "images": len(data)},
         **{"meant": list(job.meant), "verdict": summary.verdict, "failed": failed},
-        "seconds": round(seconds, 1),
+        **{"judge": judge_version(), "seconds": round(seconds, 1)},
         "gates": {name: _trimmed(gate) for name, gate in stored.items() if name in telling},
     }
+
+
+@cache
+def judge_version() -> str:
+    """Twelve hexadecimal digits of everything of `validation` that a verdict can depend on."""
+    folder, digest = Path(validation.__file__).parent, hashlib.sha256()
+    for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.yaml")]):
+        if path.relative_to(folder).parts[0] not in WITHOUT_SAY:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def replaced(rows: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:
+    """`rows` with `new` in the place of the row of the same set, or at the end."""
+    key = (new["case"], new["set"])
+    places = [place for place, row in enumerate(rows) if (row["case"], row["set"]) == key]
+    return [*rows[: places[0]], new, *rows[places[0] + 1 :]] if places else [*rows, new]
 
 
 def counted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -189,9 +211,10 @@ def _trimmed(gate: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     options = _options()
     rows = counted(_stored(options))
-    for row in judged(options, {(row["case"], row["set"]) for row in rows}):
-        rows = counted([*rows, row])
-        row = rows[-1]
+    known = {(row["case"], row["set"]) for row in rows if not options.fresh and row.get("judge") == judge_version()}
+    for new in judged(options, known):
+        rows = counted(replaced(rows, new))
+        row = next(row for row in rows if (row["case"], row["set"]) == (new["case"], new["set"]))
         _store(rows, options)
         said = "ok" if row["ok"] else "MISSED BY ITS GATES" if row["kind"] == SABOTAGED else "WRONGLY FAILED"
         failed = ", ".join(row["failed"]) or ANY
@@ -211,7 +234,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--settings", choices=("quick", "default"), default="quick")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="real data sets judged against at a time")
-    parser.add_argument("--fresh", action="store_true", help="judge again what is in the results already")
+    parser.add_argument("--fresh", action="store_true", help="judge again what this version has judged, too")
     parser.add_argument("--result", type=Path, default=RESULT)
     return parser.parse_args()
 
@@ -222,12 +245,7 @@ def _stored(options: argparse.Namespace) -> list[dict[str, Any]]:
     found = json.loads(options.result.read_text())
     if (found["settings"], found["seed"]) != (options.settings, options.seed):
         raise SystemExit(f"{options.result}: was made with other settings; move it away or give --result another name")
-    again = options.fresh
-    return [
-        row
-        for row in found["sets"]
-        if not (again and row["domain"] in options.domains and any(text in row["set"] for text in options.only))
-    ]
+    return list(found["sets"])
 
 
 def _store(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
@@ -248,6 +266,7 @@ def document(rows: pd.DataFrame, options: argparse.Namespace) -> str:
     """The page for the docs: honest sets, then one row per sabotage with a column per domain."""
     honest, sabotaged = rows[rows["kind"] == HONEST], rows[rows["kind"] == SABOTAGED]
     caught, kept = int(sabotaged["ok"].sum()), int(honest["ok"].sum())
+    earlier = int((rows["judge"] != judge_version()).sum())
     others = int((~sabotaged["ok"] & sabotaged["failed"].astype(bool)).sum())
     lines = [
         "# Can the judge be fooled?",
@@ -255,7 +274,8 @@ def document(rows: pd.DataFrame, options: argparse.Namespace) -> str:
         f"Made by `python benchmarks/fooling.py` (settings {options.settings}, seed {options.seed}). Honest sets are "
         "fresh real data from recordings that neither judges nor reference have seen; every sabotage starts from an "
         "honest set, so nothing but the sabotage can give it away. Bold: a gate meant for it; one that fails an honest "
-        "set too does not count.",
+        "set too does not count."
+        + (f" {earlier} of the {len(rows)} sets were judged by an earlier version of the judge." if earlier else ""),
         "",
         f"**{caught} of {len(sabotaged)} sabotaged sets are caught by a gate meant for them, {others} by other gates "
         f"only, {len(sabotaged) - caught - others} by none; {kept} of {len(honest)} honest sets do not fail.**",

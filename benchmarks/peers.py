@@ -30,12 +30,13 @@ from peer_systems import SYSTEMS, Task
 
 from mdgen.data.dataset import read_dataset, write_dataset
 from mdgen.figures import contact_sheet
+from validation.report.row import report_row
 from validation.run import validate
 from validation.settings import ValidationSettings
 
 RESULTS = Path(__file__).parent / "results"
-#: Columns of the table: gate, and whether its value for as much real data stands beside it.
-GATES = {
+#: Columns of the table; each has its value for as much real data in the line above.
+COLUMNS = {
     "user_accuracy": "user accuracy",
     "tstr": "TSTR",
     "verification": "EER",
@@ -44,8 +45,9 @@ GATES = {
     "kinematics": "kinematics",
     "diversity": "variety",
     "memorisation": "copies",
+    "kid_judge": "KID (judge)",
+    "kid_efficientnet_lite0": "KID (EfficientNet-Lite0)",
 }
-KID_ENCODERS = ("judge", "efficientnet_lite0")
 
 
 def main() -> None:
@@ -55,7 +57,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for runs, synthetic sets and reports")
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--budget-minutes", type=float, default=10.0, help="of one processor, for training")
-    parser.add_argument("--per-user", type=int, default=50)
+    parser.add_argument("--per-user", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="one judge and fewer draws")
     parser.add_argument("--results", type=Path, default=RESULTS / "peers", help="without suffix")
@@ -117,22 +119,11 @@ def make(name: str, data: Path, folder: Path, minutes: float, per_user: int, see
 
 
 def judged(data: Path, folder: Path, settings: ValidationSettings) -> dict[str, Any]:
-    """Verdict, gates and kernel distances of the set in `folder`; the report is written there once."""
+    """The report on the set in `folder`, written there once, as a row."""
     report = folder / "report"
     if not (report / "summary.json").exists():
         validate(read_dataset(data), read_dataset(folder / "synthetic"), report, settings, print)
-    summary = json.loads((report / "summary.json").read_text(encoding="utf-8"))
-    metrics = pd.read_csv(report / "metrics.csv")
-    found: dict[str, Any] = {"verdict": summary["verdict"]}
-    for gate in GATES:
-        values = summary["gates"][gate]
-        found |= {gate: values["value"], f"{gate}_real": values["ceiling"], f"{gate}_status": values["status"]}
-    chosen = metrics[(metrics["metric"] == "kid") & (metrics["scope"] == "all") & (metrics["set_a"] == "test")]
-    for encoder in KID_ENCODERS:
-        kid = chosen[chosen["encoder"] == encoder].set_index("set_b")["value"]
-        found |= {f"kid_{encoder}": kid["synthetic"], f"kid_{encoder}_real": kid["train"]}
-    failed = [name for name, values in summary["gates"].items() if values["status"] == "fail"]
-    return found | {"failed": failed}
+    return report_row(report)
 
 
 def record(row: dict[str, Any], results: Path) -> None:
@@ -143,31 +134,31 @@ def record(row: dict[str, Any], results: Path) -> None:
     rows = [old for old in rows if [old[k] for k in key] != [row[k] for k in key]] + [row]
     results.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    table = pd.DataFrame(rows)
-    table.drop(columns=["versions"]).assign(failed=[" ".join(r["failed"]) for r in rows]).to_csv(
-        results.with_suffix(".csv"), index=False
-    )
+    pd.DataFrame(rows).drop(columns="versions").to_csv(results.with_suffix(".csv"), index=False)
     results.with_suffix(".md").write_text(markdown(rows), encoding="utf-8")
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
     """A table for each data set and budget, one line a system, real data above them."""
+    heads = ["system", *COLUMNS.values(), "gates failed", "images/s", "GB", "lines"]
     parts = []
-    heads = ["system", *GATES.values(), "KID (judge)", "KID (EfficientNet-Lite0)", "gates failed"]
-    heads += ["images/s", "GB", "lines"]
-    for key in dict.fromkeys((row["data"], row["budget_minutes"]) for row in rows):
-        chosen = [row for row in rows if (row["data"], row["budget_minutes"]) == key]
-        parts += [f"## {key[0]}, {key[1]:g} minutes of one processor", ""]
-        parts += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-        names = [*GATES, *(f"kid_{encoder}" for encoder in KID_ENCODERS)]
-        real = [shown(chosen[0][f"{name}_real"]) for name in names]
-        parts.append("| " + " | ".join(["real data, as many", *real, "", "", "", ""]) + " |")
-        for row in chosen:
-            cost = [f"{row['images_per_processor_s']:.2g}", f"{row['peak_memory_gb']:.1f}", str(row["lines"])]
-            cells = [row["system"], *(shown(row[name]) for name in names), str(len(row["failed"])), *cost]
-            parts.append("| " + " | ".join(cells) + " |")
-        parts.append("")
+    for data, minutes in dict.fromkeys((row["data"], row["budget_minutes"]) for row in rows):
+        chosen = [row for row in rows if (row["data"], row["budget_minutes"]) == (data, minutes)]
+        real = [shown(chosen[0][f"{name}_real"]) for name in COLUMNS]
+        lines = [["real data, as many", *real, "", "", "", ""], *map(cells, chosen)]
+        table = [heads, ["---"] * len(heads), *lines]
+        parts += [f"## {data}, {minutes:g} minutes of one processor", "", *map(table_line, table), ""]
     return "\n".join(parts)
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    failed = str(len(row["failed"].split()))
+    cost = [shown(row["images_per_processor_s"]), shown(row["peak_memory_gb"]), str(row["lines"])]
+    return [row["system"], *(shown(row[name]) for name in COLUMNS), failed, *cost]
+
+
+def table_line(texts: list[str]) -> str:
+    return "| " + " | ".join(texts) + " |"
 
 
 def shown(value: float | None) -> str:

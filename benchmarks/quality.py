@@ -3,7 +3,8 @@
     python benchmarks/quality.py --data DATA --config gait --work WORK --result benchmarks/results/gait.json
     python benchmarks/quality.py --config quickstart --work WORK --result benchmarks/results/quickstart.json
 
-Without --data it is `mdgen quickstart`, on simulated walkers.
+Without --data it is `mdgen quickstart`, on simulated walkers. --judge-again keeps model, samples and their times in
+--work and --result and has them judged anew, as after a change of the judge.
 
 Commands run as a user would run them, each in its own process, timed, with its peak memory; what is kept are the
 report's gates, the autoencoder's check, times, versions and the seed. Neither data nor pictures are kept.
@@ -31,10 +32,15 @@ def main() -> None:
     parser.add_argument("--result", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--judge-again", action="store_true")
     options = parser.parse_args()
     run, synthetic, report = (options.work / name for name in ("run", "synthetic", "report"))
     overrides = [part for o in [*options.overrides, f"seed={options.seed}"] for part in ("--set", o)]
-    if options.data is None:
+    data = options.data or options.work / "data"
+    judge = {"validate": ["--real", data, "--synthetic", synthetic, "--out", report, "--config", options.config]}
+    if options.judge_again:
+        commands = judge
+    elif options.data is None:
         commands = {
             "quickstart": ["--out", options.work, "--seed", options.seed, "--config", options.config, *overrides]
         }
@@ -43,9 +49,11 @@ def main() -> None:
             "train-vae": ["--data", options.data, "--run", run, "--config", options.config, *overrides],
             "train-ldm": ["--data", options.data, "--run", run],
             "generate": ["--run", run, "--out", synthetic, "--seed", options.seed],
-            "validate": ["--real", options.data, "--synthetic", synthetic, "--out", report, "--config", options.config],
+            **judge,
         }
+    before = json.loads(options.result.read_text()) if options.judge_again else {"minutes": {}, "peak_memory_gb": 0}
     minutes = {name: timed(["mdgen", name, *map(str, arguments)]) for name, arguments in commands.items()}
+    peak_memory_gb = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6, 2)
     summary = json.loads((report / "summary.json").read_text())
     result = {
         "config": options.config,
@@ -54,8 +62,8 @@ def main() -> None:
         "verdict": summary["verdict"],
         "gates": {name: trimmed(gate) for name, gate in summary["gates"].items()},
         "autoencoder": json.loads((run / "logs" / "autoencoder_check.json").read_text()),
-        "minutes": {name: round(value, 2) for name, value in minutes.items()},
-        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6, 2),
+        "minutes": {**before["minutes"], **{name: round(value, 2) for name, value in minutes.items()}},
+        "peak_memory_gb": max(before["peak_memory_gb"], peak_memory_gb),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

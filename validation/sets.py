@@ -41,6 +41,11 @@ class Sets:
         return judge if len(judge) else self.real.role("train")
 
     @property
+    def judge_apart(self) -> bool:
+        """Whether there is a role judge, so that judges have seen nothing of role train."""
+        return bool((self.real.table["split"] == "judge").any())
+
+    @property
     def val(self) -> SpectrogramSet:
         """Real rows of the judged users for thresholds and choices; may be empty."""
         return self._of_users("val")

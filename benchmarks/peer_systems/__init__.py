@@ -23,6 +23,8 @@ from torch import Tensor
 from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet, make_table, read_dataset, write_dataset
 from mdgen.token_pipeline import load_pipeline
+from mdgen.training.schedule import Budget
+from mdgen.training.signals import Interrupted
 
 #: name -> (module, distributions whose versions are recorded).
 SYSTEMS = {
@@ -32,6 +34,8 @@ SYSTEMS = {
     "denoising-diffusion-pytorch": ("lucidrains_pixels", ("denoising-diffusion-pytorch", "ema-pytorch")),
     "MONAI latent diffusion": ("monai_latents", ("monai", "einops")),
 }
+#: Half precision, which our recipes use on a CPU too: `with HALF:`, or `@HALF` above a function.
+HALF = torch.autocast("cpu", torch.bfloat16)
 #: Samples [N, C, H, W] in [-1, 1] of users with these numbers.
 Sampler = Callable[[Tensor], Tensor]
 #: Samples that are drawn at a time.
@@ -134,7 +138,7 @@ def draw(sampler: Sampler, users: Sequence[str], per_user: int, seed: int) -> Sp
     torch.manual_seed(seed)
     labels = torch.arange(len(users)).repeat_interleave(per_user)
     with torch.no_grad():
-        images = torch.cat([sampler(part) for part in labels.split(AT_ONCE)])
+        images = torch.cat([sampler(part).float() for part in labels.split(AT_ONCE)])
     names = np.repeat(np.asarray(users, object), per_user).tolist()
     table = make_table(user=names, session="synthetic", recording=[str(i % per_user) for i in range(len(names))])
     return SpectrogramSet(images.clamp(-1, 1).numpy(), table, "synthetic")
@@ -144,9 +148,19 @@ def sample_run(run: Path, settings: GenerateConfig, labels: Tensor) -> Tensor:
     """Samples of a run of ours, as its recipe says."""
     pipeline = load_pipeline(run)
     pipeline.use_sampler(settings.sampler)
+    pipeline.precision = settings.precision
     seeds = torch.randint(2**62, (len(labels),)).tolist()
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     return pipeline(labels, generators, settings.guidance_scale, settings.steps)
+
+
+def within(minutes: float, stage: Callable[..., object]) -> None:
+    """A stage of ours in so many processor minutes; should its plan not quite hold, it goes on to its last step."""
+    with processor_clock():
+        try:
+            stage(budget=Budget.of(minutes))
+        except Interrupted:
+            stage(budget=None)
 
 
 @contextmanager

@@ -4,9 +4,9 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
 from diffusers.training_utils import EMAModel
 
-from peer_systems import Sampler, Task, anneal
+from peer_systems import HALF, Sampler, Task, anneal
 
-BATCH, RATE, DROPPED, STEPS, GUIDANCE = 16, 4e-4, 0.1, 25, 2.0
+BATCH, RATE, DROPPED, STEPS, GUIDANCE = 8, 4e-4, 0.1, 25, 2.0
 
 
 def train(task: Task) -> Sampler:
@@ -18,11 +18,12 @@ def train(task: Task) -> Sampler:
         in_channels=channels,
         out_channels=channels,
         layers_per_block=1,
-        block_out_channels=(32, 64, 96, 128),
+        block_out_channels=(16, 32, 64, 128),
         down_block_types=("DownBlock2D", "DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D", "UpBlock2D"),
         num_class_embeds=nobody + 1,
         attention_head_dim=32,
+        norm_num_groups=16,
     )
     scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
     average = EMAModel(model.parameters(), decay=0.999, use_ema_warmup=True, power=0.75)
@@ -32,8 +33,9 @@ def train(task: Task) -> Sampler:
         noise = torch.randn_like(images)
         steps = torch.randint(0, scheduler.config.num_train_timesteps, labels.shape)
         told = torch.where(torch.rand(labels.shape) < DROPPED, nobody, labels)
-        predicted = model(scheduler.add_noise(images, noise, steps), steps, class_labels=told).sample
-        loss = torch.nn.functional.mse_loss(predicted, scheduler.get_velocity(images, noise, steps))
+        with HALF:
+            predicted = model(scheduler.add_noise(images, noise, steps), steps, class_labels=told).sample
+        loss = torch.nn.functional.mse_loss(predicted.float(), scheduler.get_velocity(images, noise, steps))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -42,6 +44,7 @@ def train(task: Task) -> Sampler:
     average.copy_to(model.parameters())
     model.eval()
 
+    @HALF
     def sample(labels: torch.Tensor) -> torch.Tensor:
         solver = DPMSolverMultistepScheduler.from_config(scheduler.config)
         solver.set_timesteps(STEPS)

@@ -4,15 +4,15 @@ import torch
 from denoising_diffusion_pytorch.classifier_free_guidance import GaussianDiffusion, Unet
 from ema_pytorch import EMA
 
-from peer_systems import Sampler, Task, anneal
+from peer_systems import HALF, Sampler, Task, anneal
 
-BATCH, RATE, STEPS, GUIDANCE = 16, 4e-4, 50, 2.0
+BATCH, RATE, STEPS, GUIDANCE = 8, 4e-4, 25, 2.0
 
 
 def train(task: Task) -> Sampler:
     torch.manual_seed(task.seed)
     channels, size = task.images.shape[1], task.images.shape[-1]
-    network = Unet(dim=24, num_classes=len(task.users), channels=channels, dim_mults=(1, 2, 4, 4), cond_drop_prob=0.1)
+    network = Unet(dim=16, num_classes=len(task.users), channels=channels, dim_mults=(1, 2, 4, 8), cond_drop_prob=0.1)
     model = GaussianDiffusion(
         network, image_size=size, sampling_timesteps=STEPS, objective="pred_v", ddim_sampling_eta=0.0
     )
@@ -20,7 +20,8 @@ def train(task: Task) -> Sampler:
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE, betas=(0.9, 0.99))
     for images, labels, progress in task.batches(task.clock, BATCH):
         anneal(optimizer, RATE, progress)
-        loss = model((images + 1) / 2, classes=labels)
+        with HALF:
+            loss = model((images + 1) / 2, classes=labels)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

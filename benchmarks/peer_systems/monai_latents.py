@@ -8,9 +8,10 @@ from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch.nn.functional import l1_loss, mse_loss, one_hot
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from peer_systems import Clock, Sampler, Task, anneal
+from peer_systems import HALF, Clock, Sampler, Task, anneal
 
 BATCH, SHARE, DROPPED, NOBODY, STEPS, GUIDANCE = 16, 0.4, 0.1, -1.0, 50, 2.0
+AUTOENCODER_BATCH = 8
 BETAS = {"schedule": "scaled_linear_beta", "beta_start": 0.0015, "beta_end": 0.0195}
 
 
@@ -33,17 +34,19 @@ def train(task: Task) -> Sampler:
         context = one_hot(labels, users)[:, None].float()
         context[torch.rand(len(labels)) < DROPPED] = NOBODY
         noise = torch.randn(len(images), 3, size, size)
-        predicted = inferer(
-            inputs=images, autoencoder_model=autoencoder, diffusion_model=network, noise=noise, condition=context,
-            timesteps=torch.randint(0, 1000, (len(images),)), mode="crossattn",
-        )  # fmt: skip
-        loss = mse_loss(predicted, noise)
+        with HALF:
+            predicted = inferer(
+                inputs=images, autoencoder_model=autoencoder, diffusion_model=network, noise=noise, condition=context,
+                timesteps=torch.randint(0, 1000, (len(images),)), mode="crossattn",
+            )  # fmt: skip
+        loss = mse_loss(predicted.float(), noise)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         average.update_parameters(network)
     average.eval()
 
+    @HALF
     def sample(labels: torch.Tensor) -> torch.Tensor:
         solver = DDIMScheduler(num_train_timesteps=1000, clip_sample=False, **BETAS)
         solver.set_timesteps(STEPS)
@@ -60,7 +63,7 @@ def train_autoencoder(task: Task, clock: Clock) -> AutoencoderKL:
     """L1, a little KL, and a patch discriminator after half of the time; the tutorial's LPIPS needs a download."""
     channels = task.images.shape[1]
     model = AutoencoderKL(
-        spatial_dims=2, in_channels=channels, out_channels=channels, channels=(32, 64, 64), latent_channels=3,
+        spatial_dims=2, in_channels=channels, out_channels=channels, channels=(16, 32, 64), latent_channels=3,
         num_res_blocks=1, norm_num_groups=16, attention_levels=(False, False, False),
         with_encoder_nonlocal_attn=False, with_decoder_nonlocal_attn=False,
     )  # fmt: skip
@@ -69,9 +72,11 @@ def train_autoencoder(task: Task, clock: Clock) -> AutoencoderKL:
     )
     adversarial = PatchAdversarialLoss(criterion="least_squares")
     optimizer, opponent = torch.optim.Adam(model.parameters(), lr=1e-3), torch.optim.Adam(critic.parameters(), lr=5e-4)
-    for images, _, progress in task.batches(clock, BATCH):
+    for images, _, progress in task.batches(clock, AUTOENCODER_BATCH):
         anneal(optimizer, 1e-3, progress)
-        rebuilt, mean, sigma = model(images)
+        with HALF:
+            rebuilt, mean, sigma = model(images)
+        rebuilt, mean, sigma = rebuilt.float(), mean.float(), sigma.float()
         divergence = 0.5 * (mean**2 + sigma**2 - torch.log(sigma**2) - 1).sum(dim=(1, 2, 3)).mean()
         loss = l1_loss(rebuilt, images) + 1e-6 * divergence
         if progress > 0.5:

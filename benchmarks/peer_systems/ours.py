@@ -6,18 +6,14 @@ from mdgen.config import load_recipe
 from mdgen.run import Run
 from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.denoiser import train_denoiser
-from mdgen.training.schedule import Budget
-from peer_systems import Sampler, Task, processor_clock, sample_run
+from peer_systems import Sampler, Task, sample_run, within
 
 CONFIG, SHARE, ENOUGH = "gait", 0.15, 100_000
 
 
 def train(task: Task) -> Sampler:
-    recipe, run = (
-        load_recipe(CONFIG, [f"seed={task.seed}", f"denoiser.training.steps={ENOUGH}"]),
-        Run(task.work / "run"),
-    )
-    with processor_clock():
-        train_autoencoder(task.real, run, recipe, budget=Budget.of(SHARE * task.clock.left_minutes))
-        train_denoiser(task.real, run, recipe, budget=Budget.of(task.clock.left_minutes))
+    recipe = load_recipe(CONFIG, [f"seed={task.seed}", f"denoiser.training.steps={ENOUGH}"])
+    run = Run(task.work / "run")
+    within(SHARE * task.clock.left_minutes, partial(train_autoencoder, task.real, run, recipe))
+    within(task.clock.left_minutes, partial(train_denoiser, task.real, run, recipe))
     return partial(sample_run, run.path, recipe.generate)

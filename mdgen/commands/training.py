@@ -78,6 +78,27 @@ def fine_tune(
 
 
 @command
+def adopt(
+    data: DataOption,
+    source: Annotated[Path, typer.Option("--from", help="Folder as diffusers saves a model: unet, scheduler, vae.")],
+    run: RunOption,
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Make a run of a model that diffusers saved, with the data set's users, to fine-tune from.
+
+    Example: mdgen adopt --data data --from downloads/ddpm --run runs/adopted
+    """
+    from mdgen.config import load_recipe
+    from mdgen.data.dataset import read_dataset
+    from mdgen.run import Run
+    from mdgen.training.adoption import adopt as adopt_model
+
+    adopt_model(source, read_dataset(data), Run(run), load_recipe(config, overrides or ()))
+    print(f"adopted in {run}; teach it the users with: mdgen fine-tune --data {data} --from {run} --run NEW")
+
+
+@command
 def distill(
     run: RunOption,
     out: Annotated[Path, typer.Option("--out", help="New run folder for the distilled model.")],

@@ -132,25 +132,20 @@ def _shifted(recording: int, length: int, start: int, span: int, gain: float, sh
 
 
 def _changed(views: list[View], augment: AugmentConfig, rng: np.random.Generator) -> list[View]:
-    """`VIEWS` views, the first of them as it is and all others changed; those given where nothing is to be changed."""
+    """Up to `VIEWS` distinct views, the first of them as it is; those given where nothing is to be changed."""
     if not (augment.tempo or augment.flip or augment.crop):
         return views
     first, *others = islice(cycle(views), VIEWS)
-    return [
-        first,
-        *(
-            replace(
-                view,
-                tempo=float(np.exp(rng.uniform(-augment.tempo, augment.tempo))),
-                mirrored=bool(augment.flip and rng.random() < 0.5),
-                moved=(
-                    int(rng.integers(-augment.crop, augment.crop + 1)),
-                    int(rng.integers(-augment.crop, augment.crop + 1)),
-                ),
-            )
-            for view in others
-        ),
+    changed = [
+        replace(
+            view,
+            tempo=float(np.exp(rng.uniform(-augment.tempo, augment.tempo))),
+            mirrored=augment.flip and number % 2 == 0,
+            moved=tuple(rng.integers(-augment.crop, augment.crop + 1, 2).tolist()),
+        )
+        for number, view in enumerate(others)
     ]
+    return list(dict.fromkeys([first, *changed]))
 
 
 def _mirrored(places: np.ndarray, count: int) -> np.ndarray:

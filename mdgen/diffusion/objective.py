@@ -28,7 +28,7 @@ TIMESTEPS = 1000
 #: Least weight of noise levels above those of equal signal and noise: sampling starts there, so they must be learned.
 LEAST_WEIGHT = 0.1
 
-_SCHEDULES: dict[str, dict[str, Any]] = {
+SCHEDULES: dict[str, dict[str, Any]] = {
     "linear": {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02},  # Ho et al. 2020
     "scaled_linear": {"beta_schedule": "scaled_linear", "beta_start": 1.5e-3, "beta_end": 0.0195},  # Rombach 2022
     "cosine": {"beta_schedule": "squaredcos_cap_v2"},  # Nichol & Dhariwal 2021
@@ -124,7 +124,7 @@ def noise_process(config: DiffusionConfig) -> dict[str, Any]:
         "num_train_timesteps": TIMESTEPS,
         "prediction_type": config.objective,
         "rescale_betas_zero_snr": config.zero_terminal_snr,
-        **(_SCHEDULES.get(config.schedule or "cosine") or {"trained_betas": _sigmoid_betas()}),
+        **(SCHEDULES.get(config.schedule or "cosine") or {"trained_betas": _sigmoid_betas()}),
     }
 
 

@@ -17,7 +17,14 @@ OPTIONS = Namespace(gait=Path("gait"), gestures=Path("gestures"), domains=list(D
 
 def row(**changes) -> dict[str, object]:
     made = {"domain": "walkers", "case": "walkers, seed 0", "set": "blurred", "kind": fooling.SABOTAGED, "images": 9}
-    made |= {"meant": ["texture"], "verdict": "fail", "failed": ["texture", "fidelity"], "ok": True, "seconds": 1.0}
+    made |= {
+        "meant": ["texture"],
+        "verdict": "fail",
+        "failed": ["texture", "fidelity"],
+        "ok": True,
+        "judge": fooling.judge_version(),
+    }
+    made["seconds"] = 1.0
     return made | changes
 
 
@@ -55,16 +62,26 @@ def test_the_page_counts_misses_and_wrong_failures():
     assert "| blurred | **texture**, fidelity | MISSED |  |" in page
 
 
-def test_what_is_stored_is_found_again_unless_it_is_wanted_fresh(tmp_path):
-    options = Namespace(**vars(OPTIONS), result=tmp_path / "fooling.json", fresh=False, only=["blur"])
+def test_what_is_stored_is_found_again(tmp_path):
+    options = Namespace(**vars(OPTIONS), result=tmp_path / "fooling.json")
     rows = [row(), row(set="16 levels")]
     fooling._store(rows, options)
     assert fooling._stored(options) == rows
-    options.fresh = True
-    assert fooling._stored(options) == rows[1:]
     options.seed = 1
     with pytest.raises(SystemExit, match="other settings"):
         fooling._stored(options)
+
+
+def test_a_set_judged_again_keeps_its_place():
+    rows = [row(), row(set="16 levels")]
+    assert fooling.replaced(rows, row(failed=[])) == [row(failed=[]), rows[1]]
+    assert fooling.replaced(rows, row(set="JPEG")) == [*rows, row(set="JPEG")]
+
+
+def test_the_page_says_how_many_sets_an_earlier_judge_has_seen():
+    rows = [row(), row(set="16 levels", judge="earlier")]
+    assert "1 of the 2 sets were judged by an earlier version" in fooling.document(pd.DataFrame(rows), OPTIONS)
+    assert "earlier" not in fooling.document(pd.DataFrame(rows[:1]), OPTIONS)
 
 
 def test_a_gate_that_fails_honest_data_catches_nothing_there():

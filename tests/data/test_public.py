@@ -72,3 +72,23 @@ def test_colour_pictures_keep_their_channels(tmp_path, monkeypatch) -> None:
     assert data.images.shape == (60, 3, 32, 32)
     assert (data.images[:, 0] == 1).all()
     assert (data.images[:, 1:] == -1).all()
+
+
+class Bomb:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return open, (self.file, "w")
+
+
+def test_a_pickle_that_is_not_the_published_one_is_never_opened(tmp_path) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"]:
+        (folder / name).write_bytes(pickle.dumps(Bomb(str(tmp_path / "exploded"))))
+    with pytest.raises(MdgenError, match="cifar10 is not there"):
+        import_public("cifar10", tmp_path)
+    assert not (tmp_path / "exploded").exists()

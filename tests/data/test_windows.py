@@ -100,6 +100,9 @@ def test_natural_images_are_flipped_and_moved_with_mirrored_edges() -> None:
     known = [*crops, *(crop[..., ::-1] for crop in crops)]
     assert all(any(np.array_equal(cut, crop) for crop in known) for cut in cuts)
     assert len({cut.tobytes() for cut in cuts}) == VIEWS
+    alone = WindowCutter.of(data, AugmentConfig(flip=True))
+    assert len(alone.views) == 2
+    np.testing.assert_array_equal(alone.cut(alone.views[1]), image[0][..., ::-1])
     again = WindowCutter.of(data, AugmentConfig(flip=True, crop=2))
     assert windows.fingerprint() == again.fingerprint()
-    assert windows.fingerprint() != WindowCutter.of(data, AugmentConfig(flip=True)).fingerprint()
+    assert windows.fingerprint() != alone.fingerprint()

@@ -24,7 +24,7 @@ from validation.measures.learning import (
     time_shifted,
 )
 from validation.measures.resampling import Interval, macro_intervals
-from validation.measures.transfer import Transfer, equal_counts, failing_users, tstr_gate
+from validation.measures.transfer import Transfer, equal_counts, failing_users, least_of_real, tstr_gate
 from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, UNAVAILABLE
 from validation.rules import shipped_rules
 from validation.sets import prepare_sets
@@ -252,6 +252,13 @@ def test_a_user_whom_real_windows_hardly_teach_either_does_not_fail():
     real = {f"u{k:02}": 0.8 for k in range(12)} | {"u00": 0.1}
     case = transfer(real, real | {"u00": 0.0})
     assert failing_users(case.per_user, RULES["tstr"]["user_share"]) == []
+
+
+def test_a_day_teaches_no_less_than_real_days_do():
+    usual, odd = pd.Series({"a": 0.8, "b": 0.7, "c": 0.1}), pd.Series({"a": 0.8, "b": 0.175, "c": 0.0})
+    assert least_of_real(usual, odd) == least_of_real(odd, usual) == pytest.approx(0.25)
+    assert least_of_real(usual, usual) == 1
+    assert least_of_real(odd * 0, usual * 0) == 1
 
 
 def test_where_real_windows_teach_nothing_nothing_is_decided():

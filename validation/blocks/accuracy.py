@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mdgen.data.dataset import SpectrogramSet
 from validation.context import Context
 from validation.findings import Drawing, Finding
-from validation.measures.mislabelled import Mislabelled, mislabelled_share
+from validation.measures.agreement import Agreement, label_agreement
+from validation.measures.learning import Labelled
 from validation.measures.recognition import Recognition, recognise
 from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric
 from validation.rules import Rule
@@ -30,15 +32,13 @@ def assess_user_accuracy(context: Context) -> Finding:
     real, learned = (context.recognition(s) for s in (sets.test, sets.train))
     synthetic = recognise(context.judges, sets.synthetic, sets.users)
     rule = context.rules["user_accuracy"]
-    known = [context.recognition(s) for s in (sets.test, sets.train, sets.val) if len(s)]
-    unseen = pd.concat([found.sessions for found in known])
+    unseen = pd.concat([context.recognition(s).sessions for s in (sets.test, sets.train, sets.val) if len(s)])
     failing = failing_users(synthetic, unseen, rule)
     surely_real = real.macro - 2 * session_spread(unseen) / len(sets.users) ** 0.5
-    chances = pd.concat([found.chances for found in known])
-    share = mislabelled_share(synthetic.chances, chances, context.rng("labels"))
-    odd = mislabelled(share, rule["mislabelled"])
+    labels = _agreement(context)
+    failing = sorted({*failing, *unconfirmed(labels, rule)})
     gate = user_accuracy_gate(
-        synthetic, real, surely_real, failing, rule, sets.advisory, sets.unjudged, sets.missing, odd
+        synthetic, real, surely_real, failing, rule, sets.advisory, sets.unjudged, sets.missing, mixed_up(labels, rule)
     )
     sets_of = (("test", real), ("train", learned), ("synthetic", synthetic))
     return Finding(
@@ -46,7 +46,7 @@ def assess_user_accuracy(context: Context) -> Finding:
         "Classifiers trained on other real recordings say who each image shows. Much better than on real data is a "
         "warning, not a success: prototypes are easier to recognise than people.",
         [gate],
-        [*(row for name, found in sets_of for row in _rows(name, found)), *_label_rows(share, synthetic.n)],
+        [*(row for name, found in sets_of for row in _rows(name, found)), *_label_rows(labels, synthetic.n)],
         _columns(synthetic, real),
         failing,
         _drawings(synthetic, real, [str(c) for c in context.judges[0].classes_], rule["threshold"]),
@@ -62,15 +62,15 @@ def user_accuracy_gate(
     advisory: str = "",
     unjudged: Sequence[str] = (),
     missing: Sequence[str] = (),
-    odd: str = "",
+    mixed: str = "",
 ) -> Gate:
     """Recognised as often as the reference demands, and nearly as often as real data are, by judges that know neither.
 
-    surely_real: lower bound of the accuracy on one session of each real user. odd: what `mislabelled` says.
+    surely_real: lower bound of the accuracy on one session of each real user. mixed: what `mixed_up` says.
     Pass: lower Wilson bound >= threshold, accuracy >= share x ceiling, and no user failing or missing. Fail: the upper
-    bound is below the threshold, or below the share, of what real data surely reach; or a user fails by itself or has
-    no images. Where even real data stay below the threshold it cannot pass. Judges that saw the generator's data
-    flatter it, so then a failure stands but nothing better than "advisory" is given.
+    bound is below the threshold, or below the share, of what real data surely reach; a user fails by itself or has no
+    images; or labels are mixed up. Where even real data stay below the threshold it cannot pass. Judges that saw the
+    generator's data flatter it, so then a failure stands but nothing better than "advisory" is given.
     """
     ceiling, value, chance = real.macro, synthetic.macro, 1 / max(2, synthetic.confusion.shape[1])
     low, high = synthetic.interval
@@ -96,9 +96,9 @@ def user_accuracy_gate(
     if failing:
         status = FAIL
         notes.append("users that fail: " + ", ".join(failing))
-    if odd:
-        status = INCONCLUSIVE if status == PASS else status
-        notes.append(odd)
+    if mixed:
+        status = FAIL
+        notes.append(mixed)
     if missing:
         status = FAIL
         notes.append("no synthetic images of: " + ", ".join(missing))
@@ -128,11 +128,19 @@ def failing_users(synthetic: Recognition, sessions: pd.Series, rule: Rule) -> li
     return [str(user) for user in high.index[failed]]
 
 
-def mislabelled(found: Mislabelled | None, excess: float) -> str:
-    """What to say when surely more images than of one real session a user are not of the user they are said to show."""
-    if found is None or found.low <= found.usual + excess:
+def mixed_up(found: Agreement | None, rule: Rule) -> str:
+    """What to say when the labels of a set surely agree less with its images than those of real sets do."""
+    if found is None or found.high >= rule["agreement_share"] * found.usual:
         return ""
-    return f"about {found.share:.0%} of the images are not of their user: labels mixed up, or another day?"
+    return f"labels mixed up: {found.share:.0%} agree with the images of the same set, {found.usual:.0%} of real labels"
+
+
+def unconfirmed(found: Agreement | None, rule: Rule) -> list[str]:
+    """Users whose images surely agree less with each other than a share of what their real ones do."""
+    if found is None:
+        return []
+    table = found.per_user
+    return [str(user) for user in table.index[table["high"] < rule["user_agreement"] * table["real"]]]
 
 
 def session_spread(sessions: pd.Series) -> float:
@@ -141,14 +149,27 @@ def session_spread(sessions: pd.Series) -> float:
     return float(np.sqrt(variances.mean())) if len(variances) else 0.0
 
 
-def _label_rows(share: Mislabelled | None, count: int) -> list[Metric]:
-    if share is None:
+def _agreement(context: Context) -> Agreement | None:
+    """Of the synthetic set, in the first judge's features, beside roles that this judge has not learned from."""
+    sets = context.sets
+
+    def labelled(data: SpectrogramSet) -> Labelled:
+        return Labelled(context.features("judge", data), data.table["user"].to_numpy(str))
+
+    unseen = {"test": sets.test, "val": sets.val} | ({"train": sets.train} if sets.judge_apart else {})
+    real = {name: labelled(data) for name, data in unseen.items() if len(data)}
+    return label_agreement(labelled(sets.synthetic), real, sets.users, context.rng("labels"))
+
+
+def _label_rows(found: Agreement | None, count: int) -> list[Metric]:
+    if found is None:
         return []
-    note = f"one real session a user reaches {share.usual:.3f} by chance"
-    return [
-        Metric("mislabelled_share", share.share, "judge", set_a="judge", set_b="synthetic", n_b=count,
-               ci_low=share.low, direction="lower", note=note)
-    ]  # fmt: skip
+    made = Metric(
+        "label_agreement", found.share, "judge", set_b="synthetic", n_b=count, ci_low=found.low, ci_high=found.high,
+        direction="higher", note="labels that the other images of the set confirm",
+    )  # fmt: skip
+    plain = replace(made, n_b=None, ci_low=None, ci_high=None)
+    return [made, *(replace(plain, value=value, set_b=name) for name, value in found.real.items())]
 
 
 def _columns(synthetic: Recognition, real: Recognition) -> pd.DataFrame:

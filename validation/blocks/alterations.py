@@ -60,7 +60,8 @@ def train_bank(context: Context) -> Bank:
     test = rows_of(context.sets.test, size)
     test = test.take(sample_rows(np.arange(len(test)), MAX_TEST, rng))
     with one_thread():
-        return Bank(rows_of(reference, size), _learning(reference), test, rng)
+        enough = context.rules["alterations"]["auc"]
+        return Bank(rows_of(reference, size), _learning(reference), test, rng, enough)
 
 
 def judge_positions(positions: Sequence[Position], rule: Rule, count: int, seams: Sequence[Seam] = ()) -> Finding:
@@ -107,6 +108,8 @@ def _gate(
         notes.append("users that fail: " + ", ".join(f"{user} (as if {name})" for user, name in users.items()))
     if open_ones:
         notes.append("not established over users: " + ", ".join(p.name for p in open_ones))
+    if blind := [f"{p.name} ({', '.join(p.detector.blind)})" for p in usable if p.detector.blind]:
+        notes.append("cannot be told of these: " + ", ".join(blind))
     if dropped:
         notes.append("cannot be told from real here, not judged: " + ", ".join(dropped))
     status = FAIL if failing or users or seams else INCONCLUSIVE if open_ones else PASS

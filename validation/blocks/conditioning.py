@@ -150,12 +150,14 @@ def failing_users(found: list[Crossed], limit: float) -> dict[str, str]:
     """Users closer to another person in most encoders in which real training data of theirs are not: user -> whom.
 
     Closer: the interval of the lead is above 0, and the lead above `limit` of the usual distance between two people.
+    Only users whose real training data are closest to themselves in most encoders: others look like somebody else on
+    some days.
     """
     failing = {}
     for user in sorted({user for crossed in found for user in crossed.synthetic.lead.index}):
         able = [c.synthetic for c in found if c.train.wins.get(user, False)]
         off = [rows for rows in able if rows.lead_low[user] > 0 and rows.lead[user] > limit]
-        if able and len(off) > len(able) / 2:
+        if len(able) > len(found) / 2 and len(off) > len(able) / 2:
             rivals = [rows.nearest[user] for rows in off]
             failing[user] = max(rivals, key=rivals.count)
     return failing

@@ -39,7 +39,15 @@ from validation.measures.learning import (
     time_shifted,
 )
 from validation.measures.resampling import Interval, macro_intervals
-from validation.measures.transfer import Transfer, equal_counts, failing_users, rights, transfer_rows, tstr_gate
+from validation.measures.transfer import (
+    Transfer,
+    equal_counts,
+    failing_users,
+    least_of_real,
+    rights,
+    transfer_rows,
+    tstr_gate,
+)
 from validation.networks.judge import Judge
 from validation.results import UNAVAILABLE, Gate, Metric
 
@@ -84,7 +92,8 @@ def assess_usefulness(context: Context) -> Finding:
         return macro_intervals(scores, transfer.users, transfer.groups, rng, context.settings.bootstrap_draws)
 
     rule = rules["tstr"]
-    failing = [u for u in failing_users(transfer.per_user, rule["user_share"]) if u not in sets.missing]
+    share = min(rule["user_share"], _real_share(context, transfer, unseen))
+    failing = [u for u in failing_users(transfer.per_user, share) if u not in sets.missing]
     margins = intervals(transfer.synthetic - rule["least_share"] * transfer.real)
     gained = gains(curves.unseen, transfer.users, curves.val_accuracy)
     gain_intervals = [intervals(gain.difference)[0] for gain in gained]
@@ -199,6 +208,16 @@ def _transfer(context: Context, train: SpectrogramSet, unseen: SpectrogramSet, c
     real = context.once(key, lambda: rights(template, train, counts, unseen, seeds))
     synthetic = rights(template, context.sets.synthetic, counts, unseen, seeds)
     return Transfer(real, synthetic, unseen.table["user"].to_numpy(), unseen.groups.to_numpy(), counts)
+
+
+def _real_share(context: Context, transfer: Transfer, unseen: SpectrogramSet) -> float:
+    """`least_of_real` of role train and role judge, on role test."""
+    if not context.sets.judge_apart:
+        return 1.0
+    test = (unseen.table["split"] == "test").to_numpy()
+    by_judge = context.recognition(context.sets.test).per_user["accuracy"]
+    by_train = pd.Series(transfer.real[:, test].mean(axis=0)).groupby(transfer.users[test]).mean()
+    return least_of_real(by_train.reindex(by_judge.index), by_judge)
 
 
 def _curves(

@@ -2,7 +2,8 @@
 
 A detector learns to tell genuine real images from the same images altered, both with the small imperfections any
 generator has. Features are taken relative to the user's own real sessions, so that a slow walker is not taken for a
-slowed one.
+slowed one. What an alteration does may depend on the person (a hand that moves to the left, reversed, is no hand that
+moves to the right, reversed): where one detector for everybody is not sure, there is one for each person.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from scipy.stats import t as student
+from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -22,6 +25,7 @@ from validation.networks.network import shrink
 
 MAX_LEARN = 400
 CLIP = 4.0  #: standard deviations; one odd feature cannot outvote all others
+CAN_TELL = 0.85  #: area under the curve on one user's held-out images from which a detector of its own is heard
 PENALTY = 0.03  #: inverse strength of the L2 penalty, as in scikit-learn
 
 
@@ -39,6 +43,10 @@ class Rows:
     def take(self, rows: np.ndarray) -> Rows:
         return Rows(self.images[rows], self.users[rows], self.units[rows])
 
+    def __add__(self, other: Rows) -> Rows:
+        parts = ((self.images, other.images), (self.users, other.users), (self.units, other.units))
+        return Rows(*(np.concatenate(pair) for pair in parts))
+
     def altered(self, alteration: Alteration, rng: np.random.Generator) -> np.ndarray:
         """The images altered, user by user in random order: what needs a second window takes one of the same user."""
         images = np.empty_like(self.images)
@@ -48,18 +56,47 @@ class Rows:
         return images
 
 
+class ForEverybody:
+    """One logistic regression for all users."""
+
+    def __init__(self, genuine: np.ndarray, altered: np.ndarray) -> None:
+        labels = np.r_[np.zeros(len(genuine)), np.ones(len(altered))]
+        self._model = LogisticRegression(C=PENALTY, max_iter=200).fit(np.concatenate([genuine, altered]), labels)
+
+    def scores(self, features: np.ndarray, users: np.ndarray) -> np.ndarray:
+        """Probability that each row of `features` [N, D] is altered."""
+        return self._model.predict_proba(features)[:, 1]
+
+
+class ForEach:
+    """A linear discriminant for each user, with the covariance of all, shrunk (Ledoit and Wolf 2004)."""
+
+    def __init__(self, genuine: np.ndarray, altered: np.ndarray, users: np.ndarray) -> None:
+        means = {user: np.stack([rows[users == user].mean(axis=0) for rows in (genuine, altered)]) for user in users}
+        rest = [rows - np.stack([means[user][kind] for user in users]) for kind, rows in enumerate((genuine, altered))]
+        precision = np.linalg.inv(ledoit_wolf(np.concatenate(rest), assume_centered=True)[0])
+        self._middle = {user: mean.mean(axis=0) for user, mean in means.items()}
+        self._weights = {user: precision @ (mean[1] - mean[0]) for user, mean in means.items()}
+
+    def scores(self, features: np.ndarray, users: np.ndarray) -> np.ndarray:
+        """As of `ForEverybody`."""
+        rows = zip(features, users, strict=True)
+        return expit(np.array([(row - self._middle[user]) @ self._weights[user] for row, user in rows]))
+
+
 @dataclass(frozen=True)
 class Detector:
     """Tells images altered in one way from genuine ones.
 
-    zero, one: its mean scores, over users, on held-out real images and on the same altered. auc: on the same images.
-    sessions: positions of the real sessions it has not seen, 0 being expected for each.
+    zero, gap: by user, its mean score on held-out real images, and how much greater it is on the same altered; NaN for
+    users of whom it cannot tell. auc: on the same images of the other users. sessions: positions of the real sessions
+    it has not seen, 0 being expected for each.
     """
 
     name: str
-    model: LogisticRegression
-    zero: float
-    one: float
+    model: ForEverybody | ForEach
+    zero: pd.Series
+    gap: pd.Series
     auc: float
     sessions: np.ndarray
 
@@ -67,6 +104,11 @@ class Detector:
     def spread(self) -> float:
         """Standard deviation of the positions of real sessions."""
         return float(self.sessions.std())
+
+    @property
+    def blind(self) -> list[str]:
+        """Users of whom it cannot tell."""
+        return [str(user) for user in self.gap.index[self.gap.isna()]]
 
 
 @dataclass(frozen=True)
@@ -105,9 +147,12 @@ class Bank:
     """One detector for each alteration, trained on real rows.
 
     reference: rows of roles train, judge and val. learn: bool [len(reference)], those to train on. test: held out.
+    enough: area under the curve with which one detector for everybody will do.
     """
 
-    def __init__(self, reference: Rows, learn: np.ndarray, test: Rows, rng: np.random.Generator) -> None:
+    def __init__(
+        self, reference: Rows, learn: np.ndarray, test: Rows, rng: np.random.Generator, enough: float = 0.95
+    ) -> None:
         features = fingerprint(reference.images)
         self._homes = Homes(features, reference)
         pupils = reference.take(sample_rows(np.flatnonzero(learn), MAX_LEARN, rng))
@@ -115,9 +160,9 @@ class Bank:
         self._scale = genuine.std(axis=0) + 1e-6
         unseen = reference.take(np.flatnonzero(~learn))
         sessions = np.concatenate([self._scaled(self._homes.away(features[~learn], unseen)), self.describe(test)])
-        units = np.concatenate([unseen.units, test.units])
+        known = (sessions, unseen + test)
         self.detectors = [
-            self._train(name, self._scaled(genuine), pupils, test, (sessions, units), rng) for name in ALTERATIONS
+            self._train(name, self._scaled(genuine), pupils, test, known, rng, enough) for name in ALTERATIONS
         ]
 
     def describe(self, rows: Rows, images: np.ndarray | None = None) -> np.ndarray:
@@ -127,20 +172,18 @@ class Bank:
     def place(self, rows: Rows) -> list[Position]:
         """Where `rows` stand, by every detector."""
         features = self.describe(rows)
-        return [_placed(detector, _by(_scores(detector.model, features), rows.users)) for detector in self.detectors]
+        return [_placed(d, _by(d.model.scores(features, rows.users), rows.users)) for d in self.detectors]
 
     def _train(
         self, name: str, genuine: np.ndarray, pupils: Rows, test: Rows,
-        sessions: tuple[np.ndarray, np.ndarray], rng: np.random.Generator,
+        sessions: tuple[np.ndarray, Rows], rng: np.random.Generator, enough: float,
     ) -> Detector:  # fmt: skip
         altered = self.describe(pupils, tolerated(pupils.altered(ALTERATIONS[name], rng), rng))
-        model = _fit(genuine, altered)
-        features, units = sessions
-        scores = _scores(model, features)
-        real, fake = scores[-len(test) :], _scores(model, self.describe(test, test.altered(ALTERATIONS[name], rng)))
-        zero, one = (float(_by(found, test.users).mean()) for found in (real, fake))
-        auc = roc_auc_score(np.repeat([0, 1], len(test)), np.concatenate([real, fake]))
-        return Detector(name, model, zero, one, float(auc), (_by(scores, units).to_numpy() - zero) / _gap(zero, one))
+        held_out = self.describe(test, test.altered(ALTERATIONS[name], rng))
+        detector = _for_everybody(name, ForEverybody(genuine, altered), sessions, held_out, test.users)
+        if detector.auc >= enough:
+            return detector
+        return _for_each(name, ForEach(genuine, altered, pupils.users), sessions, held_out, test.users) or detector
 
     def _scaled(self, features: np.ndarray) -> np.ndarray:
         return (features / self._scale).clip(-CLIP, CLIP)
@@ -160,23 +203,46 @@ def rows_of(data: SpectrogramSet, size: int) -> Rows:
     return Rows(shrink(data.images, size), data.table["user"].to_numpy(str), units)
 
 
+def _for_everybody(
+    name: str, model: ForEverybody, sessions: tuple[np.ndarray, Rows], altered: np.ndarray, users: np.ndarray
+) -> Detector:
+    """The detector with one zero and one gap. altered: features of the last rows of `sessions`, of `users`, altered."""
+    features, known = sessions
+    scores, changed = model.scores(features, known.users), model.scores(altered, users)
+    real = scores[-len(users) :]
+    zero, gap = _by(real, users), _by(changed, users)
+    zero, gap = zero * 0 + zero.mean(), gap * 0 + max(gap.mean() - zero.mean(), 1e-3)
+    places = _by(scores, known.units) - zero.iloc[0]
+    return Detector(name, model, zero, gap, _auc(real, changed), places.to_numpy() / gap.iloc[0])
+
+
+def _for_each(
+    name: str, model: ForEach, sessions: tuple[np.ndarray, Rows], altered: np.ndarray, users: np.ndarray
+) -> Detector | None:
+    """The detector with a zero and a gap for every user of whom it can tell; None where it can of fewer than two."""
+    features, known = sessions
+    scores, changed = model.scores(features, known.users), model.scores(altered, users)
+    real = scores[-len(users) :]
+    able = [user for user in np.unique(users) if _auc(real[users == user], changed[users == user]) >= CAN_TELL]
+    if len(able) < 2:
+        return None
+    units = pd.Series(scores).groupby([known.users, known.units]).mean()
+    zero = units.groupby(level=0).mean()
+    gap = (_by(changed, users) - zero).where(zero.index.isin(able))
+    places = ((units - zero.reindex(units.index, level=0)) / gap.reindex(units.index, level=0)).dropna()
+    told = np.isin(users, able)
+    return Detector(name, model, zero, gap, _auc(real[told], changed[told]), places.to_numpy())
+
+
 def _placed(detector: Detector, scores: pd.Series) -> Position:
-    per_user = (scores - detector.zero) / _gap(detector.zero, detector.one)
-    low, high = interval(per_user.to_numpy(), detector.spread)
-    return Position(detector, float(per_user.mean()), low, high, per_user)
+    per_user = (scores - detector.zero) / detector.gap
+    told = per_user.dropna().to_numpy()
+    low, high = interval(told, detector.spread)
+    return Position(detector, float(told.mean()), low, high, per_user)
 
 
-def _gap(zero: float, one: float) -> float:
-    return max(one - zero, 1e-3)
-
-
-def _fit(genuine: np.ndarray, altered: np.ndarray) -> LogisticRegression:
-    labels = np.r_[np.zeros(len(genuine)), np.ones(len(altered))]
-    return LogisticRegression(C=PENALTY, max_iter=200).fit(np.concatenate([genuine, altered]), labels)
-
-
-def _scores(detector: LogisticRegression, features: np.ndarray) -> np.ndarray:
-    return detector.predict_proba(features)[:, 1]
+def _auc(genuine: np.ndarray, altered: np.ndarray) -> float:
+    return float(roc_auc_score(np.repeat([0, 1], [len(genuine), len(altered)]), np.concatenate([genuine, altered])))
 
 
 def _by(scores: np.ndarray, labels: np.ndarray) -> pd.Series:

@@ -68,9 +68,8 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     0 in expectation for equal distributions at any n, so a little below 0 is normal. Not scale-free: standardise first.
     """
     a, b = _checked(a), _checked(b)
-    joined = np.concatenate([a, b])
-    first = np.arange(len(joined)) < len(a)
-    return float(paired_distances(polynomial_kernel(joined, joined), first[None], ~first[None])[0])
+    within = sum(_mean_of_others(polynomial_kernel(rows, rows)) for rows in (a, b))
+    return float(within - 2 * polynomial_kernel(a, b).mean())
 
 
 def paired_distances(kernel: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -145,6 +144,11 @@ def standardise_columns(reference: np.ndarray, *features: np.ndarray) -> list[np
     scale = np.where(high > low, high - low, np.nanstd(reference, axis=0))
     scaled = [(np.where(np.isfinite(f), f, middle) - middle) / np.maximum(scale, 1e-12) for f in features]
     return [np.nan_to_num(f).clip(-10, 10) for f in scaled]
+
+
+def _mean_of_others(kernel: np.ndarray) -> float:
+    """Mean kernel [n, n] of two different rows."""
+    return float(kernel.sum() - np.trace(kernel)) / (len(kernel) * (len(kernel) - 1))
 
 
 def _within(kernel: np.ndarray, members: np.ndarray) -> np.ndarray:

@@ -21,8 +21,6 @@ class Recognition:
     per_user: one row per user with columns accuracy, ci_low, ci_high, n (images, not images x judges). macro: mean
     over users, with its Wilson interval on all images. seed_macros: macro accuracy of each judge.
     confusion: float [users, classes], rows sum to 1, means over judges. sessions: accuracy by (user, session).
-    chances: mean probabilities by the judges, a row an image and a column a user, index (user, session), or
-    (user, recording) where sessions are unknown.
     """
 
     per_user: pd.DataFrame
@@ -32,7 +30,6 @@ class Recognition:
     seed_macros: list[float]
     confusion: np.ndarray
     sessions: pd.Series
-    chances: pd.DataFrame
 
 
 def recognise(judges: Sequence[Judge], data: SpectrogramSet, users: Sequence[str]) -> Recognition:
@@ -50,13 +47,10 @@ def recognise(judges: Sequence[Judge], data: SpectrogramSet, users: Sequence[str
         {"accuracy": accuracy, "ci_low": [b[0] for b in bounds], "ci_high": [b[1] for b in bounds], "n": count}
     )
     macro = float(accuracy.mean())
-    named = bool((data.table["session"] != "").all())
-    units = (data.table["session"] if named else data.groups).str.cat(data.table["split"], sep="\x1f").to_numpy()
-    chances = pd.DataFrame(probabilities.mean(axis=0), [truth, units], classes)
     return Recognition(
         per_user, macro, wilson_interval(macro, len(data)), len(data), [float(s.mean()) for s in by_seed],
         _confusion(predictions, truth, list(users), list(classes)),
-        pd.Series(right.mean(axis=0)).groupby([truth, data.table["session"].to_numpy()]).mean(), chances,
+        pd.Series(right.mean(axis=0)).groupby([truth, data.table["session"].to_numpy()]).mean(),
     )  # fmt: skip
 
 

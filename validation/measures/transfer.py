@@ -65,6 +65,17 @@ def rights(
     return np.array(found)
 
 
+def least_of_real(one: pd.Series, other: pd.Series) -> float:
+    """The least share that one set of real windows teaches of what another teaches about the same user.
+
+    one, other: accuracy on the same real windows, by user. Only of users that either teaches are shares taken; 1 where
+    there is none.
+    """
+    most, least = np.maximum(one, other), np.minimum(one, other)
+    taught = most > 2 / len(one)
+    return float((least[taught] / most[taught]).min()) if taught.any() else 1.0
+
+
 def failing_users(per_user: pd.DataFrame, share: float) -> list[str]:
     """Users whose upper bound of TSTR is below `share` of the lower bound of TRTR; `per_user` as of `Transfer`."""
     return [str(user) for user in per_user.index[per_user["tstr_high"] < share * per_user["trtr_low"]]]
