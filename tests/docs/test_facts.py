@@ -15,7 +15,9 @@ from mdgen.config import Recipe, shipped_recipes
 from tests.docs.pages import PAGES, ROOT, read, spans
 
 #: Options that are not mdgen's: of tensorboard, and of accelerate.
-FOREIGN_OPTIONS = {"--help", "--logdir", "--multi_gpu", "--num_processes", "--num_machines", "--machine_rank"}
+FOREIGN_OPTIONS = {
+    *("--help", "--logdir", "--multi_gpu", "--num_processes", "--num_machines", "--machine_rank", "--use_fsdp")
+}
 
 #: Recipes that belong to one command, and are described there.
 RECIPES_ELSEWHERE = {"baseline": "docs/autoencoders.md", "few-shot": "docs/study.md"}
