@@ -4,7 +4,8 @@
 
 Frechet distance against torch-fidelity, torchmetrics and pytorch-fid's matrix square root; kernel distance against
 torch-fidelity and torchmetrics; precision, recall, density and coverage against torch-fidelity and prdc. One thread,
-processor seconds (the least of a few calls). A library that fails on a case is kept with its message.
+processor seconds (the least of a few calls). A library that fails on a case is kept with its message. Cases
+that are in the result already are not measured again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from validation.measures.neighbourhoods import neighbourhoods
 
 RESULT = Path(__file__).parent / "results" / "judge_speed.json"
 #: (images of each set, features): the judge's own encoders, EfficientNet-Lite0, Inception; few and many images.
-CASES = ((250, 64), (250, 1280), (2000, 64), (2000, 1280), (5000, 2048))
+CASES = ((250, 64), (2000, 64), (250, 1280), (2000, 1280), (5000, 2048))
 KERNEL = {"kid_kernel": "poly", "kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1}
 NEIGHBOURS = 5
 #: Calls of each until this many seconds, but `CALLS` at most.
@@ -39,21 +40,21 @@ Measure = Callable[[np.ndarray, np.ndarray], list[float]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--result", type=Path, default=RESULT)
-    parser.add_argument("--largest", type=int, default=max(features for _, features in CASES), help="features at most")
+    parser.add_argument("--cases", type=int, default=len(CASES), help="only the first ones; the last take minutes")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
-    for count, features in CASES:
-        if features > options.largest:
+    versions = {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()}
+    rows = json.loads(options.result.read_text(encoding="utf-8"))["rows"] if options.result.exists() else []
+    for count, features in CASES[: options.cases]:
+        if any((row["images"], row["features"]) == (count, features) for row in rows):
             continue
         real, synthetic = feature_vectors(count, features)
         for measure, (ours, others) in MEASURES.items():
             rows += compared(measure, ours, others, real, synthetic)
             print("\n".join(line(row) for row in rows[-len(others) :]), flush=True)
-    versions = {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()}
-    worst = max(row["largest_difference"] for row in rows if "error" not in row)
-    result = {"seed": 0, "versions": versions, "largest_difference": worst, "rows": rows}
-    options.result.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        worst = max(row["largest_difference"] for row in rows if "error" not in row)
+        result = {"seed": 0, "versions": versions, "largest_difference": worst, "rows": rows}
+        options.result.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def feature_vectors(count: int, features: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,12 +88,12 @@ def compared(
 def timed(measure: Measure, real: np.ndarray, synthetic: np.ndarray) -> tuple[list[float], float]:
     """Values and the least processor seconds of a few calls, after one on few vectors that imports what is needed."""
     seconds: list[float] = []
-    measure(real[:20, :4], synthetic[:20, :4])
-    while len(seconds) < CALLS and sum(seconds) < ENOUGH_S:
-        started = time.process_time()
-        with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()):
+        measure(real[:20, :4], synthetic[:20, :4])
+        while len(seconds) < CALLS and sum(seconds) < ENOUGH_S:
+            started = time.process_time()
             values = measure(real, synthetic)
-        seconds.append(time.process_time() - started)
+            seconds.append(time.process_time() - started)
     return values, min(seconds)
 
 

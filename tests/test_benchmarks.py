@@ -22,7 +22,7 @@ def fashion(tmp_path):
     """Garments of ten classes, each a bar of its own, as the files Fashion-MNIST comes in."""
     folder = tmp_path / "root" / "FashionMNIST" / "raw"
     folder.mkdir(parents=True)
-    for part, count in (("train", 240), ("t10k", 80)):
+    for part, count in (("train", 120), ("t10k", 40)):
         labels = torch.arange(count, dtype=torch.uint8) % 10
         pictures = torch.randint(0, 60, (count, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         pictures[torch.arange(count), 2 * labels.long() + 5] = 250
