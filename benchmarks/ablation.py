@@ -82,17 +82,17 @@ ARMS = (
     Arm("variety", "tempo 0.05", "stage_2", ("data.augment.tempo=0.05",)),
     Arm("variety", "style", "stage_2", ("conditioning.style=true",)),
     Arm("variety", "dropout 0.1", "stage_2", ("denoiser.dropout=0.1",)),
-    Arm("objective", "v", "stage_2", ("diffusion.objective=v_prediction",)),
-    Arm("objective", "epsilon", "stage_2", ("diffusion.objective=epsilon",)),
-    Arm("objective", "edm", "stage_2", ("diffusion.objective=edm",)),
     Arm("denoiser", "dit", "stage_2", (*DIT, "denoiser.training.learning_rate=5e-4")),
-    Arm("denoiser", "unet-cross", "stage_2", ("denoiser.kind=unet-cross",)),
+    Arm("objective", "v", "stage_2", ("diffusion.objective=v_prediction",)),
     Arm("autoencoder", "kl", "both_stages", KL),
+    Arm("objective", "epsilon", "stage_2", ("diffusion.objective=epsilon",)),
     Arm("autoencoder", "vq", "both_stages", (*VQ, "autoencoder.latent_noise=0")),
-    Arm("loss", "with perceptual", "both_stages", PERCEPTUAL),
+    Arm("denoiser", "unet-cross", "stage_2", ("denoiser.kind=unet-cross",)),
     Arm("loss", "with adversarial", "both_stages", ADVERSARIAL),
+    Arm("loss", "with perceptual", "both_stages", PERCEPTUAL),
     Arm("after", "tuned on, stage 2 alone", "goes_on"),
     Arm("after", "tuned on, jointly", "joint"),
+    Arm("objective", "edm", "stage_2", ("diffusion.objective=edm",)),
 )
 
 

@@ -22,16 +22,15 @@ from torch import Tensor, nn
 
 from mdgen.config import DistillConfig, Recipe
 from mdgen.data.dataset import atomic_folder
-from mdgen.device import resolve_device
 from mdgen.diffusion.samplers import build_sampler, set_steps, step
 from mdgen.errors import MdgenError
 from mdgen.generate import checkpoint_hash
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress
-from mdgen.run import Run
+from mdgen.run import Run, on_main_process
 from mdgen.training.denoiser import publish
-from mdgen.training.loop import train
 from mdgen.training.schedule import Budget
+from mdgen.training.stage import Stage
 from mdgen.training.task import Batch, Task
 
 #: What a distilled run takes over from its teacher's.
@@ -106,8 +105,8 @@ def distill(
 
     The same command again goes on where it stopped.
     """
-    state = PartialState(cpu=resolve_device(device) == "cpu")
     config, run = recipe.distill, Run(out)
+    stage, state = Stage(run, recipe, device, progress, budget), PartialState()
     teacher = MicroDopplerPipeline.load(source)
     if teacher.config.distilled is not None:
         raise MdgenError(f"{source}: is distilled already; distil the run it was made from")
@@ -120,23 +119,12 @@ def distill(
     state.wait_for_everyone()
     student = copy.deepcopy(teacher.denoiser)
     with run.locked():
-        train(
-            DistillTask(student, teacher, config),
-            config.training,
-            name="distill",
-            seed=recipe.seed,
-            run=out,
-            settings={
-                "distill": config.model_dump(mode="json", exclude={"training"}),
-                "teacher": checkpoint_hash(source),
-            },
-            device=device,
-            progress=progress or Progress(quiet=True),
-            budget=budget,
-        )
-        if state.is_main_process:
-            _publish(teacher, student, run, recipe, source)
-        state.wait_for_everyone()
+        settings = {
+            "distill": config.model_dump(mode="json", exclude={"training"}),
+            "teacher": checkpoint_hash(source),
+        }
+        stage.train(DistillTask(student, teacher, config), config.training, "distill", settings)
+        on_main_process(lambda: _publish(teacher, student, run, recipe, source))
 
 
 def _begin(source: Path, out: Path) -> None:

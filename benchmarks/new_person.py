@@ -1,0 +1,186 @@
+"""How many windows does a new person need, and can people be generated doing what they were never recorded doing?
+
+    python benchmarks/new_person.py --work scratch/new_person
+
+On simulated walkers at 32x32. A model with the activity as a label learns known people, some of whom only walk and
+never carry a bag. Then it is taught newcomers from 1, 5, 10 and 20 windows each: their rows alone, or low-rank adapters
+as well, with two windows of each known person beside them. Judges learn from sessions no model saw, of everybody in
+both activities: one says who is on a sample, the other what is done. What has been trained is used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import pandas as pd
+import torch
+
+from mdgen.config import GenerateConfig, Recipe, load_recipe
+from mdgen.data.dataset import SpectrogramSet
+from mdgen.data.simulator import simulate
+from mdgen.data.simulator.scene import Scene
+from mdgen.generate import generate
+from mdgen.run import Run
+from mdgen.training.autoencoder import train_autoencoder
+from mdgen.training.denoiser import train_denoiser
+from mdgen.training.fine_tuning import fine_tune
+from validation.networks.judge import Judge
+
+WALKING, CARRYING = "walk", "carry_bag"
+KNOWN, ONLY_WALKING, NEW = 8, 3, 4
+#: Sessions of each person that models may see; the rest is for judges (two of three) and for the ceiling (the last).
+SEEN, SESSIONS, WINDOWS = 4, 8, 10
+BUDGETS = (1, 5, 10, 20)
+#: Windows of each known person that adapters are trained on beside the newcomers'.
+REHEARSED = 2
+
+
+@dataclass(frozen=True)
+class People:
+    """Everybody's windows by who may see them. users: names, the known first."""
+
+    known: SpectrogramSet
+    newcomers: SpectrogramSet
+    judged_by: SpectrogramSet
+    ceiling: SpectrogramSet
+    users: list[str]
+
+    @classmethod
+    def simulated(cls, seed: int) -> People:
+        data = simulate(KNOWN + NEW, SESSIONS, WINDOWS, 32, seed, scene=Scene(activities=(WALKING, CARRYING)))
+        data = SpectrogramSet(data.images, data.table.assign(split="train"), "walkers")
+        user = pd.factorize(data.table["user"])[0]
+        session = data.table["session"].str[1:].astype(int).to_numpy()
+        walking = (data.table["activity"] == WALKING).to_numpy()
+        seen, last = session <= SEEN, session == SESSIONS
+        return cls(
+            data.select(seen & (user < KNOWN) & (walking | (user >= ONLY_WALKING))),
+            data.select(seen & (user >= KNOWN) & walking),
+            data.select(~seen & ~last),
+            data.select(last),
+            data.users,
+        )
+
+    def few(self, count: int, rehearsed: int) -> SpectrogramSet:
+        """The first `count` windows of each newcomer, in order of sessions, and some of each known person."""
+        new = self.newcomers.table.groupby("user").cumcount().to_numpy() < count
+        parts = [self.newcomers.select(new)]
+        if rehearsed:
+            order = self.known.table.sample(frac=1, random_state=0).groupby("user").head(rehearsed).index
+            parts.append(self.known.select(np.sort(order.to_numpy())))
+        images, tables = [part.images for part in parts], [part.table for part in parts]
+        return SpectrogramSet(np.concatenate(images), pd.concat(tables, ignore_index=True), "few")
+
+
+class Judges:
+    """Who is it, and what is done: shares of samples whose user, and whose activity, is recognised."""
+
+    def __init__(self, data: SpectrogramSet, seed: int) -> None:
+        self.who = Judge(seed, 500).fit(data.images, data.table["user"].to_numpy())
+        self.what = Judge(seed, 300).fit(data.images, data.table["activity"].to_numpy())
+
+    def __call__(self, data: SpectrogramSet) -> dict[str, float]:
+        pairs = ((self.who, "user"), (self.what, "activity"))
+        return {
+            name: round(float((judge.predict(data.images) == data.table[name].to_numpy()).mean()), 3)
+            for judge, name in pairs
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("scratch/new_person"))
+    parser.add_argument("--steps", type=int, default=1000, help="of the model of the known people")
+    parser.add_argument("--new-steps", type=int, default=200)
+    parser.add_argument("--per-user", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--result", type=Path, default=Path(__file__).parent / "results" / "new_person.json")
+    options = parser.parse_args()
+    started = time.process_time()
+    people, recipe = People.simulated(options.seed), small_recipe(options)
+    judges, base = Judges(people.judged_by, options.seed), options.work / "base"
+    if not (base / "model_index.json").exists():
+        train_autoencoder(people.known, Run(base), recipe, device="cpu")
+        train_denoiser(people.known, Run(base), recipe, device="cpu")
+    new = people.users[KNOWN:]
+    result = {
+        "real": {
+            "known": judges(of_users(people.ceiling, people.users[:KNOWN])),
+            "newcomers": judges(of_users(people.ceiling, new)),
+        },
+        "activities": activities(base, people, judges, options),
+        "newcomers": [
+            {"windows": count, "rank": rank, **taught(base, people, judges, recipe, count, rank, options)}
+            for rank in (0, 4)
+            for count in BUDGETS
+        ],
+        "options": {key: value for key, value in vars(options).items() if key not in ("work", "result")},
+        "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
+        "processor_s": round(time.process_time() - started),
+    }
+    options.result.parent.mkdir(parents=True, exist_ok=True)
+    options.result.write_text(json.dumps(result, indent=1) + "\n")
+    print(options.result.read_text())
+
+
+def small_recipe(options: argparse.Namespace) -> Recipe:
+    return load_recipe(
+        "quickstart",
+        [
+            f"seed={options.seed}",
+            "conditioning.labels=[activity]",
+            "autoencoder.training.steps=200",
+            "denoiser.levels=[1, 2]",
+            f"denoiser.training.steps={options.steps}",
+            f"fine_tuning.training.steps={options.new_steps}",
+        ],
+    )
+
+
+def activities(run: Path, people: People, judges: Judges, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Pairs of user and activity, by whether the model has seen the two together. Of `carrying, never seen`, the user
+    and the activity must both be recognised."""
+    walkers, both = people.users[:ONLY_WALKING], people.users[ONLY_WALKING:KNOWN]
+    asked = {
+        "walking, seen": (walkers, WALKING),
+        "carrying, never seen": (walkers, CARRYING),
+        "walking, seen beside carrying": (both, WALKING),
+        "carrying, seen": (both, CARRYING),
+    }
+    return {name: judges(made(run, users, activity, options)) for name, (users, activity) in asked.items()}
+
+
+def taught(
+    base: Path, people: People, judges: Judges, recipe: Recipe, count: int, rank: int, options: argparse.Namespace
+) -> dict[str, object]:
+    """What judges see of newcomers learned from `count` windows each, and of those who were known before."""
+    run = options.work / f"taught-{count}-rank-{rank}"
+    fine = recipe.fine_tuning.model_copy(update={"rank": rank})
+    if not (run / "model_index.json").exists():
+        rows = people.few(count, REHEARSED if rank else 0)
+        fine_tune(rows, base, Run(run), recipe.model_copy(update={"fine_tuning": fine}), device="cpu")
+    new, known = people.users[KNOWN:], people.users[ONLY_WALKING:KNOWN]
+    return {
+        "newcomers": judges(made(run, new, WALKING, options)),
+        "newcomers carrying": judges(made(run, new, CARRYING, options)),
+        "known": judges(made(run, known, WALKING, options)),
+    }
+
+
+def made(run: Path, users: list[str], activity: str, options: argparse.Namespace) -> SpectrogramSet:
+    settings = GenerateConfig(per_user=options.per_user, guidance_scale=2.0, steps=12, labels={"activity": activity})
+    return generate(run, settings, seed=options.seed, users=users, device="cpu")
+
+
+def of_users(data: SpectrogramSet, users: list[str]) -> SpectrogramSet:
+    return data.select(data.table["user"].isin(users).to_numpy())
+
+
+if __name__ == "__main__":
+    main()
