@@ -81,7 +81,7 @@ class FewShotGenerator:
         base = self._base(known)
         run = Run(self.work / f"taught-{_name(self.recipe, known, few)}")
         if not _finished(run):
-            rows = few if self.recipe.fine_tuning.learn == "users" else _joined(known, few)
+            rows = few if self.recipe.fine_tuning.learn == "users" else _replayed(known, few)
             fine_tune(_training(rows), base, run, self.recipe, device=self.device, progress=self.progress)
         return run.path
 
@@ -112,9 +112,15 @@ def _training(data: SpectrogramSet) -> SpectrogramSet:
     return SpectrogramSet(data.images, data.table.assign(split="train"), data.name)
 
 
-def _joined(first: SpectrogramSet, second: SpectrogramSet) -> SpectrogramSet:
-    table = pd.concat([first.table, second.table], ignore_index=True)
-    return SpectrogramSet(np.concatenate([first.images, second.images]), table, second.name)
+def _replayed(known: SpectrogramSet, few: SpectrogramSet) -> SpectrogramSet:
+    """`few`, and as many windows of every known person, evenly over their recordings, so that none is forgotten."""
+    count = few.table.groupby("user").size().max()
+    rows = [np.flatnonzero(known.table["user"] == user) for user in known.users]
+    kept = known.select(
+        np.concatenate([own[np.linspace(0, len(own) - 1, min(count, len(own))).astype(int)] for own in rows])
+    )
+    table = pd.concat([kept.table, few.table], ignore_index=True)
+    return SpectrogramSet(np.concatenate([kept.images, few.images]), table, few.name)
 
 
 def _finished(run: Run) -> bool:

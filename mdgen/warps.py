@@ -34,7 +34,7 @@ def borrowed_warps(
         own = levels[lenders[rng.integers(len(lenders))]]
         after, before = rng.choice(len(own), 2, replace=False)
         made.append(warped(_shifted(few.images[row], rng), strength * (own[after] - own[before])))
-    table = make_table(user=users[rows], session="synthetic", recording=pd.Series(range(len(rows))).astype(str))
+    table = make_table(user=users[rows], session="synthetic", recording=[str(n) for n in range(len(rows))])
     return SpectrogramSet(np.stack(made), table.assign(synthetic="yes"), f"warped {few.name}")
 
 

@@ -91,7 +91,7 @@ def test_a_study_goes_on_where_it_stopped_and_finds_a_perfect_generator_helpful(
     assert len(calls) == 2
     pd.testing.assert_frame_equal(first, again, check_dtype=False)
     assert not first.duplicated([*KEY, "user"]).any()
-    table = write_summary(first, tmp_path)
+    table = write_summary(tmp_path)
     best = table[(table["arm"] == "perfect x3") & (table["view"] == "as recorded")].iloc[0]
     assert best["accuracy"] > 0.95
     assert best["gain"] > 0

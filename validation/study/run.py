@@ -83,8 +83,9 @@ def _add(rows: pd.DataFrame, file: Path) -> pd.DataFrame:
     """`rows` behind those of a table; a trial begun anew replaces what it had written."""
     if file.exists():
         before = pd.read_csv(file, dtype={"user": str}, keep_default_na=False, na_values=[""])
-        same = before[TRIAL].apply(tuple, axis=1).isin(set(rows[TRIAL].apply(tuple, axis=1)))
-        rows = pd.concat([before[~same], rows], ignore_index=True)
+        again = set(rows[TRIAL].itertuples(index=False, name=None))
+        old = np.array([key not in again for key in before[TRIAL].itertuples(index=False, name=None)], bool)
+        rows = pd.concat([before[old], rows], ignore_index=True)
     part = file.with_suffix(".part")
     rows.to_csv(part, index=False)
     part.replace(file)
