@@ -246,7 +246,7 @@ def augment_study(
     classifiers: Annotated[str, typer.Option(help="Of cnn, linear, frozen, resnet18.")] = "cnn,linear,frozen",
     made: Annotated[
         str, typer.Option(help="Windows made: styles others, own; others@0.5: real ones varied; warps. Empty: none.")
-    ] = "others,own,others@0.5,warps",
+    ] = "others,own,others@0.6,warps",
     config: ConfigOption = "few-shot",
     overrides: SetOption = None,
     device: DeviceOption = "auto",
