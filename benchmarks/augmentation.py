@@ -99,8 +99,8 @@ def merge(file: Path, data: str, rows: pd.DataFrame) -> None:
     rows = rows.round(4)
     rows.insert(0, "data", data)
     if file.exists():
-        before = pd.read_csv(file)
-        rows = pd.concat([before[before["data"] != data], rows], ignore_index=True)
+        before = pd.read_csv(file).query("data != @data")
+        rows = pd.concat([before, rows], ignore_index=True)
     rows.to_csv(file, index=False)
 
 
