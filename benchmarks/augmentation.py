@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--ratios", default="5")
     parser.add_argument("--classifiers", default="cnn,linear,frozen")
-    parser.add_argument("--made", default="others,own,others@0.6,warps")
+    parser.add_argument("--made", default="others,others@0.6,warps")
     parser.add_argument("--set", action="append", default=[], help="override of the recipe few-shot")
     parser.add_argument("--report-only", action="store_true", help="write the tables of what is measured")
     options = parser.parse_args()

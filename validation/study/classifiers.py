@@ -21,7 +21,7 @@ from validation.networks.judge import Judge, encode_batches
 from validation.networks.network import shrink
 from validation.study.trials import Trial
 
-STEPS = 200
+STEPS = 150
 SIDE = 64
 
 
