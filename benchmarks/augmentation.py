@@ -24,8 +24,9 @@ from mdgen.data.dataset import START_COLUMN, SpectrogramSet, read_dataset
 from mdgen.data.simulator import simulate
 from mdgen.few_shot import few_shot_generators
 from validation.networks.network import shrink
-from validation.study.run import run_study
-from validation.study.summary import write_summary
+from validation.study.limits import limits
+from validation.study.run import StudySettings, run_study
+from validation.study.summary import means, plain, write_summary
 from validation.study.tasks import of_trials, read_settings
 
 RESULTS = Path(__file__).parent / "results"
@@ -45,18 +46,32 @@ def main() -> None:
     parser.add_argument("--classifiers", default="cnn,linear,frozen")
     parser.add_argument("--made", default="others,others@0.6,warps")
     parser.add_argument("--set", action="append", default=[], help="override of the recipe few-shot")
+    parser.add_argument("--lacking-only", action="store_true", help="only what the few recordings lack: a minute")
     parser.add_argument("--report-only", action="store_true", help="write the tables of what is measured")
     options = parser.parse_args()
     work = options.work / options.name.replace(" ", "-")
+    if options.lacking_only:
+        return lacking(options, work)
     if not options.report_only:
         generators = few_shot_generators(
             [*filter(None, options.made.split(","))], load_recipe("few-shot", options.set), work / "models", "cpu"
         )
-        settings = read_settings(
-            options.recordings, options.windows, options.seeds, options.ratios, options.classifiers
-        )
-        run_study(people(options), of_trials(generators), settings, work)
+        run_study(people(options), of_trials(generators), settings(options), work)
     report(options, work)
+
+
+def settings(options: argparse.Namespace) -> StudySettings:
+    return read_settings(options.recordings, options.windows, options.seeds, options.ratios, options.classifiers)
+
+
+def lacking(options: argparse.Namespace, work: Path) -> None:
+    """What few recordings lack, in trials without any arm."""
+    work.mkdir(parents=True, exist_ok=True)
+    found = pd.concat([limits(trial) for trial in settings(options).trials(people(options))], ignore_index=True)
+    found.to_csv(work / "limits.csv", index=False)
+    table = means(found, ["recordings", "windows", "centre", "spread"])
+    merge(RESULTS / "augmentation_lacking.csv", options.name, table)
+    print(plain(table))
 
 
 def people(options: argparse.Namespace) -> SpectrogramSet:
