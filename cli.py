@@ -244,7 +244,9 @@ def augment_study(
     seeds: Annotated[int, typer.Option(help="Paired repetitions.", min=1)] = 6,
     ratios: Annotated[str, typer.Option(help="Generated windows for each real one.")] = "3,10",
     classifiers: Annotated[str, typer.Option(help="Of cnn, linear, frozen, resnet18.")] = "cnn,linear,frozen",
-    styles: Annotated[str, typer.Option(help="Of others, own, none; empty: no generator.")] = "others,own",
+    made: Annotated[
+        str, typer.Option(help="Windows made: styles others, own; others@0.5: real ones varied; warps. Empty: none.")
+    ] = "others,own,others@0.6,warps",
     config: ConfigOption = "few-shot",
     overrides: SetOption = None,
     device: DeviceOption = "auto",
@@ -255,16 +257,13 @@ def augment_study(
     """
     from mdgen.config import load_recipe
     from mdgen.data.dataset import read_dataset
-    from mdgen.few_shot import FewShotGenerator
+    from mdgen.few_shot import few_shot_generators
     from validation.study import tasks
 
-    recipe = load_recipe(config, overrides or ())
-    made = {
-        f"generated in styles of {wish}": FewShotGenerator(recipe, out / "models", wish, device, make_progress())
-        for wish in filter(None, styles.split(","))
-    }
+    recipe, wishes = load_recipe(config, overrides or ()), [*filter(None, made.split(","))]
+    generators = few_shot_generators(wishes, recipe, out / "models", device, make_progress())
     settings = tasks.read_settings(recordings, windows, seeds, ratios, classifiers)
-    tasks.study(read_dataset(real), made, settings, out)
+    tasks.study(read_dataset(real), generators, settings, out)
 
 
 @command

@@ -7,11 +7,16 @@ do. The model learns recordings as styles, apart from persons; a newcomer is the
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mdgen.config import GenerateConfig, Recipe, dump_recipe
+import numpy as np
+import pandas as pd
+
+from mdgen.config import FineTuningConfig, GenerateConfig, Recipe, dump_recipe
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.labels import STYLE
+from mdgen.errors import MdgenError
 from mdgen.generate import generate
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress
@@ -19,52 +24,103 @@ from mdgen.run import Run
 from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.denoiser import train_denoiser
 from mdgen.training.fine_tuning import fine_tune
+from mdgen.variations import variations
+from mdgen.warps import borrowed_warps
 
 #: Styles a newcomer may be asked for: those of others, its own, or none in particular.
 WISHES = ("others", "own", "none")
+
+
+#: (known, few, windows of each user of `few`, seed) -> windows made for the users of `few`.
+FewShot = Callable[[SpectrogramSet, SpectrogramSet, int, int], SpectrogramSet]
+WARPS = "warps"
+
+
+def few_shot_generators(
+    wishes: Sequence[str], recipe: Recipe, work: Path, device: str = "auto", progress: Progress | None = None
+) -> dict[str, FewShot]:
+    """By name. A wish is a style (`others`, `own`, `none`), `others@0.5` for real windows varied to that strength in
+    such a style, or `warps`, which needs no network. Raises `MdgenError` for another wish."""
+    found: dict[str, FewShot] = {}
+    for wish in wishes:
+        style, _, strength = wish.partition("@")
+        if wish == WARPS:
+            found["borrowed warps"] = borrowed_warps
+        elif style in WISHES and (not strength or _is_share(strength)):
+            name = f"varied by {strength}" if strength else "generated"
+            found[f"{name}, styles of {style}" if style != "none" else name] = FewShotGenerator(
+                recipe, work, style, float(strength or 1), device, progress
+            )
+        else:
+            raise MdgenError(f"unknown wish {wish!r}; known: {', '.join(WISHES)}, such as {WISHES[0]}@0.5, and {WARPS}")
+    return found
 
 
 class FewShotGenerator:
     """Generates newcomers in a style; what it trains lies in `work` and is used again for the same rows and recipe."""
 
     def __init__(
-        self, recipe: Recipe, work: Path, wish: str = "others", device: str = "auto", progress: Progress | None = None
-    ) -> None:
-        self.recipe, self.work, self.wish = recipe, work, wish
+        self, recipe: Recipe, work: Path, wish: str = "others", strength: float = 1.0, device: str = "auto",
+        progress: Progress | None = None,
+    ) -> None:  # fmt: skip
+        """strength: below 1, real windows of the newcomer are varied so much instead of generated anew."""
+        self.recipe, self.work, self.wish, self.strength = recipe, work, wish, strength
         self.device, self.progress = device, progress or Progress(quiet=True)
 
     def __call__(self, known: SpectrogramSet, few: SpectrogramSet, per_user: int, seed: int = 0) -> SpectrogramSet:
         """`per_user` windows of each user of `few`. known: all windows of other people, of several recordings each."""
         run = self.taught(known, few)
         settings = self.recipe.generate.model_copy(update={"per_user": per_user, "labels": {STYLE: self.wish}})
-        return generate(
-            run, GenerateConfig.model_validate(settings.model_dump()), seed=seed, users=few.users, device=self.device
-        )
+        settings = GenerateConfig.model_validate(settings.model_dump())
+        if self.strength < 1:
+            return variations(run, few, settings, self.strength, seed=seed, device=self.device)
+        return generate(run, settings, seed=seed, users=few.users, device=self.device)
 
     def taught(self, known: SpectrogramSet, few: SpectrogramSet) -> Path:
         """The run folder of the model that knows both."""
         base = self._base(known)
-        run = Run(self.work / f"taught-{self._name(known, few)}")
+        run = Run(self.work / f"taught-{_name(self.recipe, known, few)}")
         if not _finished(run):
-            fine_tune(_training(few), base, run, self.recipe, device=self.device, progress=self.progress)
+            rows = few if self.recipe.fine_tuning.learn == "users" else _replayed(known, few)
+            fine_tune(_training(rows), base, run, self.recipe, device=self.device, progress=self.progress)
         return run.path
 
     def _base(self, known: SpectrogramSet) -> Path:
-        run = Run(self.work / f"base-{self._name(known)}")
+        plain = self.recipe.model_copy(update={"fine_tuning": FineTuningConfig(), "generate": GenerateConfig()})
+        run = Run(self.work / f"base-{_name(plain, known)}")
         if not _finished(run):
             rows = _training(known)
             train_autoencoder(rows, run, self.recipe, device=self.device, progress=self.progress)
             train_denoiser(rows, run, self.recipe, device=self.device, progress=self.progress)
         return run.path
 
-    def _name(self, *sets: SpectrogramSet) -> str:
-        recipe = hashlib.sha256(dump_recipe(self.recipe).encode()).hexdigest()
-        return "-".join(digest[:8] for digest in (recipe, *(data.fingerprint() for data in sets)))
+
+def _name(recipe: Recipe, *sets: SpectrogramSet) -> str:
+    text = hashlib.sha256(dump_recipe(recipe).encode()).hexdigest()
+    return "-".join(digest[:8] for digest in (text, *(data.fingerprint() for data in sets)))
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 < float(text) < 1
+    except ValueError:
+        return False
 
 
 def _training(data: SpectrogramSet) -> SpectrogramSet:
     """All rows in role `train`."""
     return SpectrogramSet(data.images, data.table.assign(split="train"), data.name)
+
+
+def _replayed(known: SpectrogramSet, few: SpectrogramSet) -> SpectrogramSet:
+    """`few`, and as many windows of every known person, evenly over their recordings, so that none is forgotten."""
+    count = few.table.groupby("user").size().max()
+    rows = [np.flatnonzero(known.table["user"] == user) for user in known.users]
+    kept = known.select(
+        np.concatenate([own[np.linspace(0, len(own) - 1, min(count, len(own))).astype(int)] for own in rows])
+    )
+    table = pd.concat([kept.table, few.table], ignore_index=True)
+    return SpectrogramSet(np.concatenate([kept.images, few.images]), table, few.name)
 
 
 def _finished(run: Run) -> bool:

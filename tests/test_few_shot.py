@@ -1,10 +1,13 @@
 """Newcomers from few windows: taught once, generated in styles of people who have many recordings."""
 
 import numpy as np
+import pytest
 
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.labels import STYLE
-from mdgen.few_shot import FewShotGenerator
+from mdgen.errors import MdgenError
+from mdgen.few_shot import FewShotGenerator, few_shot_generators
+from mdgen.warps import borrowed_warps, recording_levels, warped
 from tests.conftest import ridges, tiny_recipe
 
 
@@ -27,3 +30,32 @@ def test_newcomers_are_generated_in_styles_of_others_by_models_trained_once(tmp_
     own = FewShotGenerator(recipe, tmp_path, "own", device="cpu")(known, few, 5)
     assert set(own.table[STYLE]) == {"ID_3//only"}
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/model_index.json")} == folders
+    alike, varied = (FewShotGenerator(recipe, tmp_path, strength=s, device="cpu") for s in (0.01, 0.99))
+    np.testing.assert_array_equal(alike(known, few, 5, seed=1).images, alike(known, few, 5, seed=2).images)
+    assert not np.array_equal(varied(known, few, 5, seed=1).images, varied(known, few, 5, seed=2).images)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/model_index.json")} == folders
+
+
+def test_a_warp_changes_a_window_as_a_recording_differs_from_another() -> None:
+    data = ridges()
+    user = data.table["user"].to_numpy()
+    known, few = data.select(user != "ID_3"), data.select(np.flatnonzero(user == "ID_3")[:4])
+    known = SpectrogramSet(known.images * 0.5, known.table, "known")
+    brighter = known.table["recording"] == known.table["recording"].iloc[0]
+    known.images[brighter] += 0.2
+    made = borrowed_warps(known, few, 6)
+    assert made.users == few.users
+    assert len(made) == 6
+    assert np.abs(made.images).max() <= 1
+    for own in recording_levels(known).values():
+        change = own[0] - own[1]
+        np.testing.assert_allclose(warped(few.images[0] * 0.1, change * 0), few.images[0] * 0.1, atol=1e-6)
+        assert (warped(few.images[0] * 0.1, np.full_like(change, 0.2)) > few.images[0] * 0.1).all()
+
+
+def test_wishes_are_styles_strengths_or_warps(tmp_path) -> None:
+    names = list(few_shot_generators(["others", "own@0.5", "warps"], tiny_recipe(), tmp_path))
+    assert names == ["generated, styles of others", "varied by 0.5, styles of own", "borrowed warps"]
+    for wrong in ("mine", "others@2", "own@x"):
+        with pytest.raises(MdgenError, match="unknown wish"):
+            few_shot_generators([wrong], tiny_recipe(), tmp_path)

@@ -22,24 +22,23 @@ Generator = Callable[[Trial, int], SpectrogramSet]
 Labelled = tuple[np.ndarray, np.ndarray]
 
 
-def training_sets(trial: Trial, generators: Mapping[str, Generator], ratios: tuple[int, ...]) -> dict[str, Labelled]:
-    """Images [N, C, H, W] and users [N] of every arm. Generated windows come on top of time shifts, `ratio` of them for
-    each real one, so that what they add is not what shifting adds."""
+def training_sets(trial: Trial, made: Mapping[str, SpectrogramSet], ratios: tuple[int, ...]) -> dict[str, Labelled]:
+    """Images [N, C, H, W] and users [N] of every arm. Windows made come on top of time shifts, `ratio` of them for each
+    real one, so that what they add is not what shifting adds."""
     few, users = trial.few.images, trial.few.table["user"].to_numpy()
     shifted = _with(few, users, [_augmented(few, trial.seed + i, 0, 0) for i in range(COPIES)])
-    made = {
+    arms = {
         REAL: (few, users),
         SHIFTED: shifted,
         CLASSICAL: _with(few, users, [_classical(few, users, trial.seed + i) for i in range(COPIES)]),
     }
-    for name, generator in generators.items():
-        most = generator(trial, max(ratios) * trial.windows)
-        place = most.table.groupby("user").cumcount().to_numpy()
+    for name, windows in made.items():
+        place = windows.table.groupby("user").cumcount().to_numpy()
         for ratio in ratios:
             rows = place < ratio * trial.windows
-            more = most.images[rows], most.table["user"].to_numpy()[rows]
-            made[f"{name} x{ratio}"] = tuple(np.concatenate(pair) for pair in zip(shifted, more, strict=True))
-    return made
+            more = windows.images[rows], windows.table["user"].to_numpy()[rows]
+            arms[f"{name} x{ratio}"] = tuple(np.concatenate(pair) for pair in zip(shifted, more, strict=True))
+    return arms
 
 
 def level_free(images: np.ndarray) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""The fixed classifiers of a study. Each is trained from the same start for as many steps, whatever it learns from."""
+"""The fixed classifiers of a study. Each is trained from the same start for as many steps, whatever it learns from.
+
+One of a trial may be fitted again and again. The trial is given as the classifier sees it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from validation.networks.judge import Judge, encode_batches
 from validation.networks.network import shrink
 from validation.study.trials import Trial
 
-STEPS = 300
+STEPS = 150
 SIDE = 64
 
 

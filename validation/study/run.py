@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
 from validation.study.arms import Generator, level_free, training_sets
 from validation.study.classifiers import CLASSIFIERS
+from validation.study.diagnosis import diagnose
+from validation.study.limits import limits
 from validation.study.trials import Trial, draw_trial
 
 AS_RECORDED, LEVEL_FREE = "as recorded", "level-free"
-KEY = ["seed", "recordings", "windows", "arm", "classifier", "view"]
+TRIAL = ["seed", "recordings", "windows"]
+KEY = [*TRIAL, "arm", "classifier", "view"]
 COLUMNS = [*KEY, "user", "accuracy", "n"]
 
 
@@ -50,7 +54,10 @@ def run_study(
     out: Path,
     say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
-    """Measure what `out`/results.csv does not hold yet; one row per newcomer, arm, classifier and view."""
+    """Measure what `out`/results.csv does not hold yet; one row per newcomer, arm, classifier and view.
+
+    Beside it, diagnosis.csv says what the windows made are like, limits.csv what the few recordings lack.
+    """
     file = out / "results.csv"
     out.mkdir(parents=True, exist_ok=True)
     done = (
@@ -58,28 +65,44 @@ def run_study(
         if file.exists()
         else pd.DataFrame(columns=COLUMNS)
     )
-    known = set(done[["seed", "recordings", "windows"]].itertuples(index=False, name=None))
+    known = set(done[TRIAL].itertuples(index=False, name=None))
     for trial in settings.trials(data):
         if (trial.seed, trial.recordings, trial.windows) in known:
             continue
-        rows = pd.DataFrame(list(_measured(trial, generators, settings)), columns=COLUMNS)
-        done = rows if done.empty else pd.concat([done, rows], ignore_index=True)
-        part = file.with_suffix(".part")
-        done.to_csv(part, index=False)
-        part.replace(file)
+        made = {name: generator(trial, max(settings.ratios) * trial.windows) for name, generator in generators.items()}
+        _add(diagnose(trial, made), out / "diagnosis.csv")
+        _add(limits(trial), out / "limits.csv")
+        rows = pd.DataFrame(list(_measured(trial, made, settings)), columns=COLUMNS)
+        done = _add(rows, file)
         means = rows[rows["view"] == AS_RECORDED].groupby(["classifier", "arm"], sort=False)["accuracy"].mean()
         say(f"{trial.name}: " + ", ".join(f"{arm} {value:.3f}" for (c, arm), value in means.items() if c == "cnn"))
     return done
 
 
-def _measured(trial: Trial, generators: Mapping[str, Generator], settings: StudySettings) -> Iterator[tuple]:
+def _add(rows: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """`rows` behind those of a table; a trial begun anew replaces what it had written."""
+    if file.exists():
+        before = pd.read_csv(file, dtype={"user": str}, keep_default_na=False, na_values=[""])
+        again = set(rows[TRIAL].itertuples(index=False, name=None))
+        old = np.array([key not in again for key in before[TRIAL].itertuples(index=False, name=None)], bool)
+        rows = pd.concat([before[old], rows], ignore_index=True)
+    part = file.with_suffix(".part")
+    rows.to_csv(part, index=False)
+    part.replace(file)
+    return rows
+
+
+def _measured(trial: Trial, made: Mapping[str, SpectrogramSet], settings: StudySettings) -> Iterator[tuple]:
     truth = trial.test.table["user"].to_numpy()
     views: dict[str, Callable[[np.ndarray], np.ndarray]] = {AS_RECORDED: lambda x: x, LEVEL_FREE: level_free}
-    for arm, (images, users) in training_sets(trial, generators, settings.ratios).items():
+    arms = training_sets(trial, made, settings.ratios)
+    for view, seen in views.items():
+        viewed = replace(trial, **{part: getattr(trial, part).with_images(seen(getattr(trial, part).images))
+                                   for part in ("known", "few", "test")})  # fmt: skip
         for classifier in settings.classifiers:
-            for view, seen in views.items():
-                model = CLASSIFIERS[classifier](trial)
-                right = model.fit(seen(images), users).predict(seen(trial.test.images)) == truth
+            model = CLASSIFIERS[classifier](viewed)
+            for arm, (images, users) in arms.items():
+                right = model.fit(seen(images), users).predict(viewed.test.images) == truth
                 for user in sorted(set(truth)):
                     own = right[truth == user]
                     key = (trial.seed, trial.recordings, trial.windows, arm, classifier, view)

@@ -58,13 +58,31 @@ def paired_interval(gain: pd.Series, rng: np.random.Generator) -> tuple[float, f
     return float(low), float(high)
 
 
-def write_summary(results: pd.DataFrame, out: Path) -> pd.DataFrame:
-    """summary.csv, summary.md and accuracy.png in `out`."""
-    table = summarise(results)
-    table.round(4).to_csv(out / "summary.csv", index=False)
-    (out / "summary.md").write_text(markdown(table), encoding="utf-8")
+def write_summary(out: Path) -> pd.DataFrame:
+    """summary.csv, made.csv, lacking.csv, summary.md and accuracy.png in `out`, from what a study wrote there."""
+    table = summarise(pd.read_csv(out / "results.csv", dtype={"user": str}, keep_default_na=False))
+    made = means(pd.read_csv(out / "diagnosis.csv"), ["recordings", "windows", "made"])
+    lacking = means(pd.read_csv(out / "limits.csv"), ["recordings", "windows", "centre", "spread"])
+    for name, rows in (("summary", table), ("made", made), ("lacking", lacking)):
+        rows.round(4).to_csv(out / f"{name}.csv", index=False)
+    parts = [markdown(table), "## What the windows made are like", "", plain(made), "", "## What is lacking", ""]
+    (out / "summary.md").write_text("\n".join([*parts, plain(lacking), ""]), encoding="utf-8")
     draw(table).savefig(out / "accuracy.png", dpi=150, bbox_inches="tight")
     return table
+
+
+def means(table: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """Means over seeds, and the number of these."""
+    groups = table.groupby(key, sort=False)
+    found = groups.mean(numeric_only=True).drop(columns="seed").assign(seeds=groups["seed"].nunique())
+    return found.reset_index().sort_values(key[:2], kind="stable")
+
+
+def plain(table: pd.DataFrame) -> str:
+    """Markdown of a table of names and numbers."""
+    cells = [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in table.itertuples(index=False)]
+    lines = [list(table.columns), ["---"] * len(table.columns), *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def markdown(table: pd.DataFrame) -> str:

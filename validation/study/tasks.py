@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
+from validation.study.arms import Generator
 from validation.study.run import StudySettings, run_study
 from validation.study.summary import write_summary
-from validation.study.trials import Trial
 
 #: (known, few, windows of each user of `few`, seed) -> generated windows.
 FewShot = Callable[[SpectrogramSet, SpectrogramSet, int, int], SpectrogramSet]
@@ -28,14 +28,19 @@ def read_settings(recordings: str, windows: str, seeds: int, ratios: str, classi
 
 def study(data: SpectrogramSet, generators: Mapping[str, FewShot], settings: StudySettings, out: Path) -> None:
     """Run what is missing, write and print the summary."""
-
-    def of_trial(generator: FewShot) -> Callable[[Trial, int], SpectrogramSet]:
-        return lambda trial, count: generator(trial.known, trial.few, count, trial.seed)
-
-    results = run_study(data, {name: of_trial(g) for name, g in generators.items()}, settings, out)
-    write_summary(results, out)
+    run_study(data, of_trials(generators), settings, out)
+    write_summary(out)
     print((out / "summary.md").read_text(encoding="utf-8"))
     print(f"results, summary and figure in {out}")
+
+
+def of_trials(generators: Mapping[str, FewShot]) -> dict[str, Generator]:
+    """Generators that are given of a trial what they may see."""
+
+    def bound(generator: FewShot) -> Generator:
+        return lambda trial, count: generator(trial.known, trial.few, count, trial.seed)
+
+    return {name: bound(generator) for name, generator in generators.items()}
 
 
 def _numbers(text: str, option: str) -> tuple[int, ...]:

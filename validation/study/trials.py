@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
@@ -26,11 +27,19 @@ class Trial:
     def name(self) -> str:
         return f"{self.recordings}-recordings-{self.windows}-windows-seed-{self.seed}"
 
+    def halves(self) -> np.ndarray:
+        """bool [len(test)]: a random half of each newcomer's unseen recordings."""
+        groups = pd.DataFrame({"user": self.test.table["user"], "group": self.test.groups}).drop_duplicates()
+        groups = groups.sample(frac=1, random_state=self.seed)
+        first = groups.groupby("user").cumcount() % 2 == 0
+        return self.test.groups.isin(groups["group"][first]).to_numpy()
+
 
 def draw_trial(data: SpectrogramSet, recordings: int, windows: int, seed: int) -> Trial:
     """Half of the people are newcomers; seeds 2k and 2k + 1 take complementary halves, so that all are, equally often.
 
-    Which recordings and windows of a newcomer are seen depends on the seed alone; fewer are parts of more. Raises
+    Which recordings and windows of a newcomer are seen depends on the seed alone; recordings with fewer than half of
+    the windows they should give come last. Raises
     `MdgenError` where fewer than two newcomers, or two others, have more than `recordings` recordings.
     """
     people = np.random.default_rng([seed // 2, 1]).permutation(data.users)
@@ -41,6 +50,7 @@ def draw_trial(data: SpectrogramSet, recordings: int, windows: int, seed: int) -
     for person in sorted(newcomers):
         own = rng.permutation(np.unique(group[user == person]))
         order = {name: rng.permutation(np.flatnonzero(group == name)) for name in own}
+        own = sorted(own, key=lambda name: len(order[name]) < windows / recordings / 2)
         if len(own) <= recordings:
             continue
         used += 1
