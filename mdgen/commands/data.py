@@ -130,7 +130,8 @@ def import_public(
 
     Example: mdgen import-public --name cifar10 --data-root downloads --download --out data/cifar10
     """
-    from mdgen.data.dataset import require_free, write_dataset
+    from mdgen.data.dataset import write_dataset
+    from mdgen.data.folders import require_free
     from mdgen.data.public import import_public as read_public
 
     require_free(out)

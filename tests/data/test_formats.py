@@ -96,5 +96,5 @@ def test_files_that_are_not_what_they_are_called_are_one_line(tmp_path) -> None:
     store = written(tmp_path / "set", "npz", size=1000)
     lines = store.manifest.read_text().replace("#0,", "#999,")
     store.manifest.write_text(lines)
-    with pytest.raises(MdgenError, match="names no row"):
+    with pytest.raises(MdgenError, match="holds 72 pictures, no '999'"):
         read_dataset(tmp_path / "set")

@@ -23,6 +23,7 @@ from mdgen.data.importing.walk import Walk, walk
 from mdgen.errors import MdgenError
 
 _PRESET_SAMPLE = 200
+_DIGITS = re.compile(r"\d+")
 _PERSON = re.compile(r"^(id|user|person|subject|subj|sub|participant|p|s|walker|volunteer)[_ -]?\d+$", re.IGNORECASE)
 
 
@@ -71,13 +72,13 @@ def _from_manifest(manifest: Path, settings: ImportSettings, problems: Problems)
     if "number" in table:
         table["number"] = pd.to_numeric(table["number"], errors="coerce").fillna(-1).astype(int)
     else:
-        table["number"] = [_number(Path(file).stem) for file in table["file"]]
+        table["number"] = [_number(_stem(file)) for file in table["file"]]
     return Listing(root, table, lines)
 
 
 def _from_files(source: Path, settings: ImportSettings, problems: Problems) -> Listing:
     root, walked = _walked(source, settings)
-    family, files = _one_family(source, list(walked.files))
+    family, files = _one_family(source, walked.files)
     contents = list_contents(Source(root), files, settings, problems, family)
     if contents.empty:
         raise MdgenError(f"{source}: nothing can be read; the first: {next(iter(problems.found.values()))}")
@@ -93,7 +94,7 @@ def _from_files(source: Path, settings: ImportSettings, problems: Problems) -> L
     table = pd.concat([kept, found], axis=1, join="inner").reset_index(drop=True)
     if "number" not in table:
         table["number"] = [
-            entry if entry >= 0 else _number(member if member else Path(file).stem)
+            entry if entry >= 0 else _number(member if member else _stem(file))
             for file, member, entry in zip(table["file"], table["member"], table["entry"], strict=True)
         ]
     return Listing(root, table, lines, preset)
@@ -123,7 +124,7 @@ def _walked(source: Path, settings: ImportSettings) -> tuple[Path, Walk]:
     """(the folder that paths are below, the files of `source`, which may be one file)."""
     if source.is_dir():
         return source, walk(source, settings.only)
-    return source.parent, Walk({source.name: source.stat().st_size})
+    return source.parent, Walk([source.name])
 
 
 def _whose(
@@ -228,9 +229,15 @@ def _from_folders(addresses: list[str], source: Path, lines: list[str]) -> pd.Da
     return pd.DataFrame(found)
 
 
+def _stem(file: str) -> str:
+    """The name of a file without folders and suffix."""
+    name = file.rpartition("/")[2]
+    return name.rpartition(".")[0] or name
+
+
 def _number(stem: str) -> int:
     """The last number in a name, -1 where there is none (or one too long to count anything)."""
-    digits = re.findall(r"\d+", stem)
+    digits = _DIGITS.findall(stem)
     return int(digits[-1]) if digits and len(digits[-1]) < 16 else -1
 
 

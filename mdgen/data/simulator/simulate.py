@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mdgen.data.dataset import SpectrogramSet, atomic_folder, make_table, write_dataset
+from mdgen.data.dataset import SpectrogramSet, make_table, write_dataset
+from mdgen.data.folders import atomic_folder
 from mdgen.data.simulator.activities import ACTIVITIES, Motion
 from mdgen.data.simulator.echo import Sight, body_times, echo
 from mdgen.data.simulator.kinematics import Gait, Walk
