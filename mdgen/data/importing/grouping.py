@@ -44,9 +44,9 @@ def name_groups(
     lines, unknown = [], 0
     owner_of = _owners(table)
     members = owner_of.groupby(owner_of, sort=False).indices
-    found = {"recording": table["recording"].to_numpy(object)}
-    found |= {column: np.full(len(table), np.nan) for column in (START_COLUMN, NATIVE_START)}
-    for owner in natsorted(members):
+    columns = {"recording": table["recording"].to_numpy(object, copy=True)}
+    columns |= {column: np.full(len(table), np.nan) for column in (START_COLUMN, NATIVE_START)}
+    for owner in natsorted(map(str, members)):
         rows = members[owner]
         if not _is_numbered(table["number"].to_numpy()[rows]):
             unknown += len(rows)
@@ -54,13 +54,12 @@ def name_groups(
         plan = _overlap_of(table, rows, owner, stack)
         lines.append(plan.lines[0])
         for column, values in plan.table.items():
-            found[str(column)][rows] = values
+            columns[str(column)][rows] = values
     if unknown:
         lines.append(f"recordings unknown for {unknown} windows (names give no order of time); reports will say so")
     if len(lines) > _MAX_LINES:
         lines = [*lines[:_MAX_LINES], f"... and {len(lines) - _MAX_LINES} more"]
-    known = {column: values for column, values in found.items() if not pd.isna(values).all()}
-    table = table.assign(**known)
+    table = table.assign(**{column: values for column, values in columns.items() if not pd.isna(values).all()})
     _tell_owners_apart(table, owner_of)
     return table, lines
 

@@ -50,8 +50,8 @@ def import_dataset(
     check_target(out, source)
     problems = Problems(settings.on_error == "skip")
     listing, plan, settings = _planned(source, settings, problems)
-    addresses = listing.table[["file", "member", "entry", "user"]]
-    work = Work(out, source_identity(listing.root, addresses, **shaping_settings(settings)))
+    named = listing.table.filter(["file", "member", "entry", "user"])
+    work = Work(out, source_identity(listing.root, named, **shaping_settings(settings)))
     work.begin()
     stack, done = _begun(work.folder, plan, len(listing.table))
     lines = _plan_lines(listing, plan)
