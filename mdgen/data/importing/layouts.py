@@ -23,6 +23,8 @@ from mdgen.data.importing.walk import Walk, walk
 from mdgen.errors import MdgenError
 
 _PRESET_SAMPLE = 200
+#: Families whose files hold many pictures, in an array `images`.
+_OF_MANY = ("npy", "npz", "hdf5", "tar")
 _DIGITS = re.compile(r"\d+")
 _PERSON = re.compile(r"^(id|user|person|subject|subj|sub|participant|p|s|walker|volunteer)[_ -]?\d+$", re.IGNORECASE)
 
@@ -60,6 +62,9 @@ def _from_manifest(manifest: Path, settings: ImportSettings, problems: Problems)
     table, lines = read_manifest(manifest, problems)
     root = manifest.parent
     single = {file: ("", -1) for file in table["file"] if family_of(file) in ("pictures", "npy", "text")}
+    rows = {file: place for file in table["file"] if (place := _row_inside(file)) is not None}
+    if rows:
+        return Listing(root, _of_rows(table, rows), lines)
     others = [file for file in table["file"] if file not in single]
     if others:
         contents = list_contents(Source(root), others, settings, problems)
@@ -74,6 +79,24 @@ def _from_manifest(manifest: Path, settings: ImportSettings, problems: Problems)
     else:
         table["number"] = [_number(_stem(file)) for file in table["file"]]
     return Listing(root, table, lines)
+
+
+def _row_inside(reference: str) -> tuple[str, int] | None:
+    """(file, row) of `shards/0.npz#12`, as data sets name rows of files of many; None for anything else."""
+    file, _, row = reference.rpartition("#")
+    return (
+        (file, int(row)) if row.isascii() and row.isdigit() and len(row) < 16 and family_of(file) in _OF_MANY else None
+    )
+
+
+def _of_rows(table: pd.DataFrame, rows: dict[str, tuple[str, int]]) -> pd.DataFrame:
+    """The listing of a manifest that names rows of files of many."""
+    odd = [file for file in table["file"] if file not in rows]
+    if odd:
+        raise MdgenError(f"{odd[0]}: names a whole file where other rows of the manifest name rows of files")
+    files, entries = zip(*(rows[file] for file in table["file"]), strict=True)
+    members = ["" if family_of(file) == "npy" else "images" for file in files]
+    return table.assign(file=files, member=members, entry=entries, number=entries)
 
 
 def _from_files(source: Path, settings: ImportSettings, problems: Problems) -> Listing:
