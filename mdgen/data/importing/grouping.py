@@ -160,7 +160,7 @@ def _name_cut_parts(table: pd.DataFrame, lines: list[str]) -> tuple[pd.DataFrame
     groups = table.groupby(["user", "session", "recording"])
     cut = groups["split"].transform("nunique") > 1
     number = len(table.loc[cut, ["user", "session", "recording"]].drop_duplicates())
-    table.loc[cut, "recording"] = (table["recording"] + "-" + table["split"])[cut]
+    table.loc[cut, "recording"] = (table["recording"] + "-" + table["split"]).str.removeprefix("-")[cut]
     note = [f"{number} recording(s) cut between roles, with a guard: parts are named by role"] if number else []
     return table, [*lines, *note]
 

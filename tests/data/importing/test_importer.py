@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mdgen.data.dataset import ROLES
 from mdgen.data.importing import importer
@@ -58,6 +59,19 @@ def test_blocks_of_numbers_are_sessions_and_recordings(tmp_path: Path) -> None:
 def test_a_recording_cut_between_roles_is_named_by_its_parts(tmp_path: Path) -> None:
     data, _ = imported(folder_of(tmp_path / "in"), tmp_path / "out", size=32, recording_length=1000)
     assert (data.table.groupby(["user", "recording"])["split"].nunique() == 1).all()
+
+
+def test_parts_of_an_unknown_recording_are_named_by_role_alone(tmp_path: Path) -> None:
+    data, _ = imported(folder_of(tmp_path / "in", "viridis"), tmp_path / "out", size=32, colormap="rgb")
+    assert set(data.table["recording"]) == {"train", "judge", "val", "test", "unused"}
+
+
+def test_pictures_of_eight_bits_are_kept_level_by_level(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "in")
+    data, _ = imported(source, tmp_path / "out", size=32)
+    pixels = np.stack([np.asarray(Image.open(source / file)) for file in data.table["source"]])
+    assert np.array_equal(np.load(tmp_path / "out/images.npy"), pixels)
+    assert np.abs(data.images[:, 0] - (pixels / 127.5 - 1)).max() < 1e-6
 
 
 def test_files_without_an_order_of_time_are_of_unknown_recording(tmp_path: Path) -> None:
