@@ -22,6 +22,7 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,13 +54,21 @@ def main() -> None:
     parser.add_argument("--result", type=Path, default=Path("benchmarks/results/import_rate.json"))
     options = parser.parse_args()
     shutil.rmtree(options.work, ignore_errors=True)
-    result: dict[str, object] = {"files": options.files, "seed": 0, "python": platform.python_version()}
+    result: dict[str, Any] = {
+        "files": options.files,
+        "rounds": options.rounds,
+        "seed": 0,
+        "python": platform.python_version(),
+    }
     result["versions"] = {name: version(name) for name in ("numpy", "pillow", "pandas", "scipy")}
-    result["rates"] = {kind: compare(kind, options) for kind in KINDS}
+    options.result.parent.mkdir(parents=True, exist_ok=True)
+    rates = result["rates"] = {}
+    for kind in KINDS:
+        rates[kind] = compare(kind, options)
+        options.result.write_text(json.dumps(result, indent=2) + "\n")
     if options.many:
         result["many"] = many(options)
-    options.result.parent.mkdir(parents=True, exist_ok=True)
-    options.result.write_text(json.dumps(result, indent=2) + "\n")
+        options.result.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 
 
@@ -82,7 +91,11 @@ def compare(kind: str, options: argparse.Namespace) -> dict[str, float]:
 
 def many(options: argparse.Namespace) -> dict[str, object]:
     """Rate and peak memory of a large import and of one of a tenth, and a large one that is killed and goes on."""
-    source = draw(options.work / "source", options.many, *KINDS["gray PNG 64x64"])
+    source = draw(options.work / "source", options.files, *KINDS["gray PNG 64x64"])
+    drawn = sorted(source.rglob("*.png"))
+    for number in range(options.files, options.many):  # the same pictures again under other names
+        file = drawn[number % len(drawn)]
+        (file.parent / f"w{number}.png").hardlink_to(file)
     files = sorted(source.rglob("*.png"))
     data = options.work / "data"
     read_s = bare_loop(source)
