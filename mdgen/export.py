@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mdgen.data.dataset import atomic_folder
+from mdgen.data.folders import atomic_folder
 from mdgen.diffusion.samplers import noise_level, set_steps
 from mdgen.errors import MdgenError
 from mdgen.pipeline import MicroDopplerPipeline

@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 
 from mdgen import __version__
 from mdgen.config import Recipe, dump_recipe, load_recipe
-from mdgen.data.dataset import SpectrogramSet, atomic_folder
+from mdgen.data.dataset import SpectrogramSet
+from mdgen.data.folders import atomic_folder
 from mdgen.errors import MachineError, MdgenError
 from mdgen.progress import warn
 

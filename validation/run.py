@@ -13,7 +13,8 @@ import pandas as pd
 import torch
 
 import mdgen
-from mdgen.data.dataset import SpectrogramSet, atomic_folder
+from mdgen.data.dataset import SpectrogramSet
+from mdgen.data.folders import atomic_folder
 from validation.blocks.accuracy import assess_user_accuracy
 from validation.blocks.alterations import assess_alterations
 from validation.blocks.conditioning import assess_conditioning

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mdgen.data.dataset import SpectrogramSet, require_free, write_dataset
+from mdgen.data.dataset import SpectrogramSet, write_dataset
+from mdgen.data.folders import require_free
 from mdgen.errors import MdgenError
 from validation import controls, run, sifting
 from validation.report.compare import compare_reports

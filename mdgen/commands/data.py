@@ -40,7 +40,8 @@ def simulate(
 
     Example: mdgen simulate --out data --users 12 --sessions 6 --windows 20 --size 64 --seed 0
     """
-    from mdgen.data.simulator import make_scene, simulate_with_truth, whole_numbers, write_simulated
+    from mdgen.data.simulator import make_scene, simulated_truth, whole_numbers, write_simulated
+    from mdgen.data.simulator import simulate as simulate_people
 
     fit = _likeness(like, seed)
     scene = make_scene(
@@ -52,8 +53,9 @@ def simulate(
         **({"radar": fit.radar, "conditions": fit.conditions} if fit else {}),
     )
     side = size or (fit.size if fit else 64)
-    data, path = simulate_with_truth(users, sessions, windows, side, seed, scene=scene, with_truth=truth)
-    write_simulated(data, path, out)
+    data = simulate_people(users, sessions, windows, side, seed, scene=scene)
+    joints = simulated_truth(users, sessions, windows, side, seed, scene=scene) if truth else None
+    write_simulated(data, joints, out)
     print_counts(data)
     print(f"{len(data)} spectrograms of {len(data.users)} walkers in {out}")
 
@@ -130,7 +132,8 @@ def import_public(
 
     Example: mdgen import-public --name cifar10 --data-root downloads --download --out data/cifar10
     """
-    from mdgen.data.dataset import require_free, write_dataset
+    from mdgen.data.dataset import write_dataset
+    from mdgen.data.folders import require_free
     from mdgen.data.public import import_public as read_public
 
     require_free(out)

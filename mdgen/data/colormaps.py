@@ -55,11 +55,12 @@ def invert_colormap(pixels: np.ndarray, name: str) -> tuple[np.ndarray, float]:
 
     The residual is the mean RGB distance (levels of 255) between the colours and those of the values found.
     """
-    colours = np.rint(pixels).astype(np.uint8).reshape(-1, 3)
-    levels = _memo(name).look_up(colours)
-    distances = np.linalg.norm(colours - map_colours(name).astype(np.float32)[levels], axis=1)
-    values = levels.astype(np.float32) / np.float32(_LEVELS - 1)
-    return values.reshape(pixels.shape[:2]), float(distances.mean())
+    colours = (pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)).reshape(-1, 3)
+    memo = _memo(name)
+    levels = memo.look_up(colours)
+    steps = colours - memo.colours[levels]
+    residual = float(np.sqrt(np.einsum("nc,nc->n", steps, steps)).mean())
+    return (levels * np.float32(1 / (_LEVELS - 1))).reshape(pixels.shape[:2]), residual
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,27 @@ class Grid:
         """int: the cell that holds each of `points` (0..1 along the axis)."""
         return np.floor(np.asarray(points) * self.count - self.offset + (self.offset > 0)).astype(int)
 
-    def weights(self, length: int) -> np.ndarray:
-        """float [cells, length]: weights that average `length` pixels over each cell, its middle counting most."""
-        points = (np.arange(length) + 0.5) / length
-        cells, place = self.cell_of(points), (points * self.count - self.offset) % 1
-        table = np.zeros((cells.max() + 1, length))
-        table[cells, np.arange(length)] = np.minimum(place, 1 - place) + 0.05
-        return table / table.sum(1, keepdims=True)
+    def average(self, pixels: np.ndarray, axis: int) -> np.ndarray:
+        """float32: `pixels` averaged over each cell along `axis`, the middle of a cell counting most."""
+        weights, starts = _cell_weights(self, pixels.shape[axis])
+        along = weights.reshape([-1 if i == axis else 1 for i in range(pixels.ndim)])
+        return np.add.reduceat(pixels * along, starts, axis=axis)
+
+
+@lru_cache(maxsize=64)
+def _cell_weights(grid: Grid, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """(float32 [length]: weight of each pixel in its cell, int [cells]: first pixel of each cell)."""
+    points = (np.arange(length) + 0.5) / length
+    cells, place = grid.cell_of(points), (points * grid.count - grid.offset) % 1
+    weights = np.minimum(place, 1 - place) + 0.05
+    return (weights / np.bincount(cells, weights)[cells]).astype(np.float32), np.flatnonzero(np.diff(cells, prepend=-1))
+
+
+@lru_cache(maxsize=64)
+def _places(grid: Grid, size: int) -> np.ndarray | None:
+    """int [size]: the cell that each of `size` points takes; None where each takes its own."""
+    cells = grid.cell_of((np.arange(size) + 0.5) / size)
+    return None if np.array_equal(cells, np.arange(size)) and round(grid.count) == size else cells
 
 
 def step_profile(pixels: np.ndarray, axis: int) -> np.ndarray:
@@ -178,17 +193,15 @@ def undo_rendering(pixels: np.ndarray, rendering: Rendering, size: int | None) -
         return *_to_values(pixels, rendering.colormap), float("nan")
     columns = find_grid(step_profile(pixels, 1)) if rendering.own_columns else rendering.columns
     grids = [g if g is not None and g.count <= size * MAX_CELLS_PER_PIXEL else None for g in (rendering.rows, columns)]
-    colours = pixels.reshape(*pixels.shape[:2], -1)
-    colours = colours.astype(np.float32) if any(g is not None for g in grids) else colours
+    colours = pixels
     for axis, grid in enumerate(grids):
         if grid is not None:
-            means = np.tensordot(grid.weights(colours.shape[axis]).astype(np.float32), colours, (1, axis))
-            colours = np.moveaxis(means, 0, axis)
-    values, residual = _to_values(colours if pixels.ndim == 3 else colours[..., 0], rendering.colormap, pixels.dtype)
-    points = (np.arange(size) + 0.5) / size
+            colours = grid.average(colours, axis)
+    values, residual = _to_values(colours, rendering.colormap, pixels.dtype)
     for axis, grid in enumerate(grids):
-        if grid is not None:
-            values = np.take(values, grid.cell_of(points), axis)
+        places = None if grid is None else _places(grid, size)
+        if places is not None:
+            values = np.take(values, places, axis)
     return resize_area(values, size), residual, columns.count if columns is not None else float("nan")
 
 
@@ -196,6 +209,8 @@ def resize_area(image: np.ndarray, size: int) -> np.ndarray:
     """float32 [H, W] to [size, size]: the exact mean over equal areas (enlarging repeats pixels)."""
     image = np.asarray(image, np.float32)
     for axis, length in enumerate(image.shape):
+        if length == size:
+            continue
         if length % size == 0:
             image = image.reshape(*image.shape[:axis], size, length // size, *image.shape[axis + 1 :]).mean(axis + 1)
         else:
@@ -261,14 +276,17 @@ class _Memo:
 
     def __init__(self, name: str) -> None:
         self.name, self.levels = name, np.zeros(1 << 24, np.uint16)
+        self.colours = map_colours(name).astype(np.float32)
 
     def look_up(self, colours: np.ndarray) -> np.ndarray:
         """int [N]: levels of `colours`, uint8 [N, 3]."""
-        codes = (colours.astype(np.int32) * np.array([1 << 16, 1 << 8, 1], np.int32)).sum(1)
+        bytes_of_code = np.zeros((len(colours), 4), np.uint8)
+        bytes_of_code[:, :3] = colours
+        codes = bytes_of_code.view("<u4")[:, 0]
         found = self.levels[codes]
-        new = np.unique(codes[found == 0])
-        if len(new):
-            unseen = np.stack([new >> 16, new >> 8 & 255, new & 255], axis=1)
+        if not found.all():
+            new = np.unique(codes[found == 0])
+            unseen = np.stack([new & 255, new >> 8 & 255, new >> 16], axis=1)
             self.levels[new] = _nearest(unseen @ _WEIGHTED, self.name) + 1
             found = self.levels[codes]
         return found - 1

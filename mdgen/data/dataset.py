@@ -2,19 +2,14 @@
 
 In memory: float32 [N, C, H, W] in [-1, 1], linear in dB (-1 = floor, +1 = peak); row 0 is the highest positive
 (approaching) velocity, columns are time. On disk: a folder with a table (`MANIFESTS`) and one 16-bit PNG, 8-bit PNG or
-`.npy` per spectrogram, or shards of many (`.npz`, `.h5`, `.tar`); or one such file; or, without any table, a bare
-folder per user.
+`.npy` per spectrogram, or files of many (`.npy` stacks, `.npz`, `.h5`, `.tar`) whose rows the table names, `file#row`;
+or one `.npz`, `.h5` or `.tar`; or, without any table, a bare folder per user.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,9 +17,11 @@ import numpy as np
 import pandas as pd
 from natsort import natsorted
 
+from mdgen.data.folders import atomic_folder
 from mdgen.data.formats import CONTAINERS, read_container, write_picture16
 from mdgen.data.images import PICTURE_SUFFIXES, read_picture
-from mdgen.errors import MachineError, MdgenError
+from mdgen.data.stacks import Stack
+from mdgen.errors import MdgenError
 
 #: Columns every manifest has. Empty text means unknown.
 KEY_COLUMNS = ("file", "user", "session", "recording", "split")
@@ -146,33 +143,6 @@ def write_dataset(data: SpectrogramSet, out: str | Path) -> Path:
     return out
 
 
-def require_free(out: Path) -> None:
-    """Raise `MdgenError` where writing a folder `out` would overwrite something."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise MdgenError(f"{out}: already exists and is not empty; choose another folder, nothing is overwritten")
-
-
-@contextmanager
-def atomic_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `out` when the block ends well and vanishes when it does not."""
-    require_free(out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-    except OSError as error:
-        raise MachineError(f"{out}: cannot be written ({error.strerror}); choose another folder") from error
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        if out.exists():
-            out.rmdir()
-        os.replace(temporary, out)
-    except OSError as error:
-        raise MachineError(f"{out}: writing failed ({error.strerror or error}); free disk space or move it") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def _read_manifest(root: Path, manifest: Path) -> SpectrogramSet:
     try:
         if manifest.suffix == ".csv":
@@ -188,22 +158,35 @@ def read_rows(root: Path, table: pd.DataFrame, manifest: Path) -> SpectrogramSet
     """The spectrograms below `root` that a table of text names; `manifest` is where it came from, for messages."""
     table = _checked_table(table.rename(columns={"file_name": "file"}), manifest)
     inside = root.resolve()
-    images: list[np.ndarray] = []
-    container, content = "", np.zeros(0)
-    for file in table["file"]:
-        name, _, row = file.partition("#")
-        target = (root / name).resolve()
-        if not target.is_relative_to(inside):
-            raise MdgenError(f"{manifest}: the file {file!r} lies outside the data set; use paths below {root}")
-        if target.suffix not in CONTAINERS:
-            images.append(_read_image(target))
-            continue
-        if name != container:
-            container, content = name, _read_container(target).images
-        if not row.isdigit() or int(row) >= len(content):
-            raise MdgenError(f"{manifest}: {file!r} names no row of a file of {len(content)}; write it as {name}#0")
-        images.append(content[int(row)])
-    return SpectrogramSet(_stack(images, [root / f for f in table["file"]]), table, str(root))
+    files, _, numbers = (column.to_numpy(object) for _, column in table["file"].str.partition("#").items())
+
+    def parts() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        for name, rows in pd.Series(files).groupby(files, sort=False).indices.items():
+            target = (root / str(name)).resolve()
+            if not target.is_relative_to(inside):
+                raise MdgenError(f"{manifest}: the file {name!r} lies outside the data set; use paths below {root}")
+            yield target.name, rows, _read_pictures(target, numbers[rows])
+
+    return SpectrogramSet(_gather(len(table), parts()), table, str(root))
+
+
+def _read_pictures(file: Path, numbers: np.ndarray) -> np.ndarray:
+    """float32 [n, C, H, W]: the pictures of these numbers (text) in a file of many, or the one picture of a file."""
+    content: np.ndarray | Stack
+    if file.suffix in CONTAINERS:
+        content = _read_container(file).images
+    elif file.suffix == ".npy" and numbers[0]:
+        content = Stack(file)
+    else:
+        return np.repeat(_read_image(file)[None], len(numbers), axis=0)
+    wrong = [number for number in numbers if not number.isdigit() or int(number) >= len(content)]
+    if wrong:
+        raise MdgenError(f"{file}: holds {len(content)} pictures, no {wrong[0]!r}; name a row as {file.name}#0")
+    images = content[numbers.astype(int)]
+    if isinstance(content, Stack):
+        content.close()
+        _check_values(images, file)
+    return images
 
 
 def _read_container(path: Path) -> SpectrogramSet:
@@ -217,9 +200,9 @@ def _read_container(path: Path) -> SpectrogramSet:
 
 def _read_bare_folder(root: Path) -> SpectrogramSet:
     files = user_folder_files(root)
-    images = [_read_image(file) for _, file in files]
+    parts = ((file.name, np.array([row]), _read_image(file)[None]) for row, (_, file) in enumerate(files))
     table = make_table(file=[str(f.relative_to(root)) for _, f in files], user=[user for user, _ in files])
-    return SpectrogramSet(_stack(images, [f for _, f in files]), table, str(root))
+    return SpectrogramSet(_gather(len(files), parts), table, str(root))
 
 
 def user_folder_files(root: Path) -> list[tuple[str, Path]]:
@@ -288,21 +271,20 @@ def _check_values(image: np.ndarray, file: Path) -> None:
         )
 
 
-def _stack(images: list[np.ndarray], files: list[Path]) -> np.ndarray:
-    for image, file in zip(images, files, strict=True):
-        if image.shape != images[0].shape:
+def _gather(count: int, parts: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> np.ndarray:
+    """float32 [count, C, H, W] from (name, rows, images) of files whose pictures must be of one size."""
+    images, first = np.zeros((0, 0, 0, 0), np.float32), ""
+    for name, rows, part in parts:
+        if not first:
+            images, first = np.empty((count, *part.shape[1:]), np.float32), name
+        if part.shape[1:] != images.shape[1:]:
             raise MdgenError(
-                f"{file}: is {_size(image)} but {files[0].name} is {_size(images[0])}; "
-                "bring all to one size with `mdgen import --size`"
+                f"{name}: is {_size(part[0])} but {first} is {_size(images[0])}; bring all to one size with "
+                "`mdgen import --size`"
             )
-    return np.stack(images)
+        images[rows] = part
+    return images
 
 
 def _size(image: np.ndarray) -> str:
     return f"{image.shape[2]}x{image.shape[1]} with {image.shape[0]} channel(s)"
-
-
-def safe_file_name(text: str) -> str:
-    """`text` as a file name that cannot leave its folder: letters, digits, `-`, `_`, with a short hash if changed."""
-    clean = re.sub(r"[^A-Za-z0-9_-]", "_", text)[:60]
-    return clean if clean == text and clean else f"{clean}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -17,7 +17,7 @@ _CONTAINERS = ("PNG", "JPEG", "TIFF", "BMP")
 _ORIENTATION_TAG = 274
 
 
-def read_pixels(file: Path) -> np.ndarray:
+def read_pixels(file: str | Path) -> np.ndarray:
     """The stored pixels: uint8 or uint16 [H, W] for gray, float32 [H, W] for float TIFF, uint8 [H, W, 3] for colour.
 
     Raises `MdgenError` for what is missing, broken, too large, CMYK, transparent, animated or rotated by a tag.
@@ -33,15 +33,14 @@ def read_pixels(file: Path) -> np.ndarray:
                     picture = picture.convert("RGBA")
                     if np.asarray(picture)[..., 3].min() < 255:
                         raise MdgenError(f"{file}: has transparent pixels; save it without an alpha channel")
-                pixels = np.asarray(picture.convert("RGB"))
+                pixels = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except FileNotFoundError as error:
         raise MdgenError(f"{file}: is missing; restore it or take its row out of the manifest") from error
     except UnidentifiedImageError as error:
         raise MdgenError(f"{file}: is not a PNG, JPEG, TIFF or BMP picture; replace or remove it") from error
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise MdgenError(f"{file}: cannot be decoded ({error}); replace or remove it") from error
-    same = (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()
-    return pixels[..., 0] if same else pixels
+    return pixels[..., 0] if _is_gray(pixels[:: len(pixels) // 8 or 1]) and _is_gray(pixels) else pixels
 
 
 def read_picture(file: Path) -> np.ndarray:
@@ -56,20 +55,11 @@ def read_picture(file: Path) -> np.ndarray:
 
 def write_png16(file: Path, image: np.ndarray) -> None:
     """Write float [H, W] in [-1, 1] as a 16-bit gray PNG (step 3e-5)."""
-    write_levels(file, to_levels16(image))
-
-
-def to_levels16(image: np.ndarray) -> np.ndarray:
-    """uint16 of [-1, 1]: 0 is -1, 65535 is 1."""
-    return np.round((np.clip(image, -1, 1) + 1) * (65535 / 2)).astype(np.uint16)
-
-
-def write_levels(file: str | Path, levels: np.ndarray) -> None:
-    """Write uint16 [H, W] as a gray PNG."""
+    levels = np.round((np.clip(image, -1, 1) + 1) * (65535 / 2)).astype(np.uint16)
     Image.fromarray(levels).save(file, compress_level=1)  # speckle hardly compresses: speed is worth more
 
 
-def _check(picture: Image.Image, file: Path) -> None:
+def _check(picture: Image.Image, file: str | Path) -> None:
     """Raise for what must not be decoded, from the header alone."""
     width, height = picture.size
     if max(width, height) > MAX_SIDE:
@@ -83,7 +73,12 @@ def _check(picture: Image.Image, file: Path) -> None:
         raise MdgenError(f"{file}: is to be shown rotated (EXIF); save it upright")
 
 
-def _gray(pixels: np.ndarray, file: Path) -> np.ndarray:
+def _is_gray(pixels: np.ndarray) -> bool:
+    """Whether the three channels are equal."""
+    return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())
+
+
+def _gray(pixels: np.ndarray, file: str | Path) -> np.ndarray:
     if pixels.dtype in (np.uint8, np.float32):
         return pixels
     if pixels.min() < 0 or pixels.max() > 65535:

@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from mdgen.data.dataset import NUMBER_COLUMNS, UNFINISHED, SpectrogramSet, read_rows, require_free
+from mdgen.data.dataset import NUMBER_COLUMNS, UNFINISHED, SpectrogramSet, read_rows
+from mdgen.data.folders import require_free
 from mdgen.data.formats import FORMATS
 from mdgen.errors import MachineError, MdgenError
 

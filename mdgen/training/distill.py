@@ -21,7 +21,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from mdgen.config import DistillConfig, Recipe
-from mdgen.data.dataset import atomic_folder
+from mdgen.data.folders import atomic_folder
 from mdgen.diffusion.samplers import build_sampler, set_steps, step
 from mdgen.errors import MdgenError
 from mdgen.generate import checkpoint_hash

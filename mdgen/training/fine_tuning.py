@@ -17,7 +17,8 @@ from natsort import natsorted
 from torch import Tensor, nn
 
 from mdgen.config import FineTuningConfig, Recipe, dump_recipe
-from mdgen.data.dataset import SpectrogramSet, atomic_folder
+from mdgen.data.dataset import SpectrogramSet
+from mdgen.data.folders import atomic_folder
 from mdgen.errors import MdgenError
 from mdgen.generate import checkpoint_hash
 from mdgen.models.conditioning import UserConditioning

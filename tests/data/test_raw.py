@@ -2,6 +2,9 @@
 walker's ADC cube gives its speed back."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +205,45 @@ def test_a_folder_of_samples_becomes_a_data_set_with_axes(tmp_path: Path) -> Non
     assert axes["velocity_max_mps"] - (rows + 0.5) * height / 32 == pytest.approx(1.0, abs=height / 32)
     shared = data.images[0, 0, :, 16:], data.images[1, 0, :, :16]
     np.testing.assert_allclose(*shared, atol=2 / 65535)  # overlapping windows are the same signal on the same scale
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mdgen.data.importing.settings import ImportSettings
+from mdgen.data.raw import importer
+from mdgen.data.raw.settings import read_radar
+
+real, seen = importer.to_spectrogram, []
+
+def dying(*arguments):
+    seen.append(arguments)
+    if len(seen) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments)
+
+importer.to_spectrogram = dying
+importer.import_raw(sys.argv[1], sys.argv[2], read_radar(Path(sys.argv[3])), ImportSettings(size=16))
+"""
+
+
+def test_an_import_of_samples_killed_by_force_goes_on_and_ends_as_if_undisturbed(tmp_path: Path) -> None:
+    source = recordings(tmp_path / "in", seconds=4.0)
+    (tmp_path / "radar.yaml").write_text(yaml.safe_dump(CW.model_dump(mode="json", exclude_defaults=True)))
+    radar = read_radar(tmp_path / "radar.yaml")
+    import_raw(source, tmp_path / "whole", radar, ImportSettings(size=16))
+    arguments = [source, tmp_path / "killed", tmp_path / "radar.yaml"]
+    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed").exists()
+    report = import_raw(source, tmp_path / "killed", radar, ImportSettings(size=16))
+    assert "went on with an import begun before: 3 of 8 recordings were done" in report.lines
+    whole, killed = (
+        {f.relative_to(root): f.read_bytes() for f in root.rglob("*") if f.is_file()}
+        for root in (tmp_path / "whole", tmp_path / "killed")
+    )
+    assert whole == killed
+    assert [f.name for f in tmp_path.iterdir() if f.name.startswith(".")] == []
 
 
 def test_a_raw_plan_writes_nothing(tmp_path: Path) -> None:

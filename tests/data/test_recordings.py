@@ -5,7 +5,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from mdgen.data.dataset import SpectrogramSet, make_table
-from mdgen.data.recordings import block_names, find_recordings, stitch
+from mdgen.data.overlaps import block_names, find_recordings
+from mdgen.data.recordings import stitch
 
 
 def signal(length: int, seed: int) -> np.ndarray:

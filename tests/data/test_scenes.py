@@ -14,7 +14,7 @@ from mdgen.data.simulator import (
     sample_person,
     sample_session,
     simulate,
-    simulate_with_truth,
+    simulated_truth,
     write_simulated,
 )
 from mdgen.data.simulator.kinematics import JOINTS
@@ -123,7 +123,8 @@ def test_a_companion_adds_echo_and_leaves_the_user_alone():
 
 
 def test_the_exported_truth_is_what_the_picture_shows():
-    data, truth = simulate_with_truth(4, 1, 4, 64, 2, scene=make_scene(), fractions=TRAIN)
+    data = simulate(4, 1, 4, 64, 2, scene=make_scene(), fractions=TRAIN)
+    truth = simulated_truth(4, 1, 4, 64, 2, scene=make_scene())
     scales = scales_of(data)
     pixels = data.images[:, 0].astype(float)
     ridge = scales.velocity(torso_ridge(pixels, scales.decibel))
@@ -140,7 +141,9 @@ def test_the_exported_truth_is_what_the_picture_shows():
 
 
 def test_the_truth_comes_back_from_disk(tmp_path):
-    data, truth = simulate_with_truth(1, 1, 2, 32, 0, scene=make_scene(("walk", "carry_bag")), fractions=TRAIN)
+    scene = make_scene(("walk", "carry_bag"))
+    data = simulate(1, 1, 2, 32, 0, scene=scene, fractions=TRAIN)
+    truth = simulated_truth(1, 1, 2, 32, 0, scene=scene)
     write_simulated(data, truth, tmp_path / "d")
     again = read_truth(tmp_path / "d")
     np.testing.assert_array_equal(again.radial_mps, truth.radial_mps)
@@ -150,7 +153,7 @@ def test_the_truth_comes_back_from_disk(tmp_path):
 
 
 def test_velocities_are_the_derivative_of_positions():
-    _, truth = simulate_with_truth(1, 1, 1, 256, 0, scene=make_scene(), fractions=TRAIN)
+    truth = simulated_truth(1, 1, 1, 256, 0, scene=make_scene())
     moved = np.diff(truth.position_m[0, :, 3], axis=0) / np.diff(truth.time_s)[:, None]
     middle = (truth.velocity_mps[0, 1:, 3] + truth.velocity_mps[0, :-1, 3]) / 2
     assert np.abs(moved - middle).max() < 0.02

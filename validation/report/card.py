@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from mdgen.data.advice import RECIPE_FILE, Plan, make_plan, write_plan
-from mdgen.data.dataset import ROLES, SpectrogramSet, atomic_folder, require_free
+from mdgen.data.dataset import ROLES, SpectrogramSet
+from mdgen.data.folders import atomic_folder, require_free
 from mdgen.data.inspect import Inspection, describe_lines, inspect
 from mdgen.data.splits import assign_roles
 from mdgen.errors import MdgenError

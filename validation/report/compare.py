@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from mdgen.data.dataset import atomic_folder
+from mdgen.data.folders import atomic_folder
 from mdgen.errors import MdgenError
 from validation.report.page import gate_names, render
 from validation.results import spreadsheet_safe

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from natsort import natsorted
-from PIL import Image
 
 from mdgen.data.dataset import ROLES, START_COLUMN
-from mdgen.data.importing.convert import STORE, WindowStore
 from mdgen.data.importing.settings import ImportSettings
-from mdgen.data.recordings import NATIVE_COLUMNS, NATIVE_START, block_names, find_recordings
+from mdgen.data.overlaps import RecordingPlan, block_names, find_recordings
+from mdgen.data.recordings import NATIVE_COLUMNS, NATIVE_START
 from mdgen.data.splits import GUARD, UNUSED, assign_roles, leak_share, random_roles
+from mdgen.data.stacks import Stack
 from mdgen.errors import MdgenError
 
 #: Columns that say something else than under which circumstances a window was recorded.
 _NO_CIRCUMSTANCE = {
-    *("file", "source", "member", "entry", "user", "session", "recording", "split", "number", "residual"),
+    *("file", "source", "row", "user", "session", "recording", "split", "number", "residual"),
     *("velocity_min_mps", "velocity_max_mps", "duration_s", "db_min", "db_max", START_COLUMN, NATIVE_COLUMNS),
 }
 _MAX_LINES = 40
@@ -27,7 +25,7 @@ _MIN_RUN = 2.0
 
 
 def name_groups(
-    table: pd.DataFrame, folder: Path, settings: ImportSettings, natural: bool
+    table: pd.DataFrame, stack: Stack, settings: ImportSettings, natural: bool
 ) -> tuple[pd.DataFrame, list[str]]:
     """(the table with session and recording, and start columns where windows overlap; lines of the report).
 
@@ -44,21 +42,26 @@ def name_groups(
         known = "as named or numbered" if not natural else "unknown: natural pictures"
         return table, [f"sessions and recordings {known}: {count} groups of all users"]
     lines, unknown = [], 0
-    owners = natsorted(_owners(table).unique())
     owner_of = _owners(table)
-    for owner in owners:
-        rows = np.flatnonzero((owner_of == owner).to_numpy())
+    members = owner_of.groupby(owner_of, sort=False).indices
+    columns = {"recording": table["recording"].to_numpy(object, copy=True)}
+    columns |= {column: np.full(len(table), np.nan) for column in (START_COLUMN, NATIVE_START)}
+    for owner in natsorted(map(str, members)):
+        rows = members[owner]
         if not _is_numbered(table["number"].to_numpy()[rows]):
             unknown += len(rows)
             continue
-        lines.append(_find_overlap(table, rows, owner, folder))
+        plan = _overlap_of(table, rows, owner, stack)
+        lines.append(plan.lines[0])
+        for column, values in plan.table.items():
+            columns[str(column)][rows] = values
     if unknown:
         lines.append(f"recordings unknown for {unknown} windows (names give no order of time); reports will say so")
     if len(lines) > _MAX_LINES:
         lines = [*lines[:_MAX_LINES], f"... and {len(lines) - _MAX_LINES} more"]
+    table = table.assign(**{column: values for column, values in columns.items() if not pd.isna(values).all()})
     _tell_owners_apart(table, owner_of)
-    empty = [c for c in (START_COLUMN, NATIVE_START) if c in table and table[c].isna().all()]
-    return table.drop(columns=empty), lines
+    return table, lines
 
 
 def give_roles(table: pd.DataFrame, settings: ImportSettings, width: int) -> tuple[pd.DataFrame, list[str]]:
@@ -86,9 +89,10 @@ def _blocks(table: pd.DataFrame, length: int, prefix: str) -> list[str]:
 def _owners(table: pd.DataFrame) -> pd.Series:
     """What windows of one recording have in common, as text: user, session, given split, folder and labels."""
     labels = [c for c in table.columns if c not in _NO_CIRCUMSTANCE and table[c].nunique() > 1]
-    folder = table["source"].str.split("::").str[0].str.rpartition("/")[0]
-    parts = [table["session"], table["split"], folder, *(table[c].astype(str) for c in labels)]
-    return table["user"].str.cat(parts, sep="\x1f")
+    folder = [source.partition("::")[0].rpartition("/")[0] for source in table["source"]]
+    named = [table[c].astype(str).tolist() for c in ("user", "session", "split")]
+    parts = zip(*named, folder, *(table[c].astype(str).tolist() for c in labels), strict=True)
+    return pd.Series(["\x1f".join(part) for part in parts], index=table.index)
 
 
 def _is_numbered(numbers: np.ndarray) -> bool:
@@ -99,23 +103,28 @@ def _is_numbered(numbers: np.ndarray) -> bool:
     return len(numbers) / runs >= _MIN_RUN or len(numbers) < _MIN_RUN
 
 
-def _find_overlap(table: pd.DataFrame, rows: np.ndarray, owner: str, folder: Path) -> str:
-    """Fill recording and start columns of `rows`; returns a line of the report."""
-    with Image.open(folder / table["file"].iloc[0]) as picture:
-        shape = picture.size[::-1]
-    numbers = table["file"].iloc[rows].str.extract(r"(\d+)\.png$")[0].astype(int).to_numpy()
-    images = WindowStore(folder / STORE, shape, numbers)
+class _Rows:
+    """Some rows of a stack, as windows of their own."""
+
+    def __init__(self, stack: Stack, rows: np.ndarray) -> None:
+        self.stack, self.rows = stack, rows
+        self.shape = (len(rows), *stack.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return self.stack[self.rows[rows]]
+
+
+def _overlap_of(table: pd.DataFrame, rows: np.ndarray, owner: str, stack: Stack) -> RecordingPlan:
+    """The recordings among `rows`."""
     spans = table[NATIVE_COLUMNS].to_numpy()[rows] if NATIVE_COLUMNS in table else None
     if spans is not None and np.isnan(spans).any():
         spans = None
     label = " ".join(dict.fromkeys(part for part in owner.split("\x1f") if part and "/" not in part))
-    plan = find_recordings(images, [label] * len(rows), table["number"].to_numpy()[rows].tolist(), spans)
-    images.close()
-    for column in (START_COLUMN, NATIVE_START):
-        if column in plan.table and column not in table:
-            table[column] = np.nan
-    table.loc[rows, list(plan.table.columns)] = plan.table.to_numpy()
-    return plan.lines[0]
+    images = _Rows(stack, table["row"].to_numpy()[rows])
+    return find_recordings(images, [label] * len(rows), table["number"].to_numpy()[rows].tolist(), spans)
 
 
 def _tell_owners_apart(table: pd.DataFrame, owner_of: pd.Series) -> None:
@@ -151,7 +160,7 @@ def _name_cut_parts(table: pd.DataFrame, lines: list[str]) -> tuple[pd.DataFrame
     groups = table.groupby(["user", "session", "recording"])
     cut = groups["split"].transform("nunique") > 1
     number = len(table.loc[cut, ["user", "session", "recording"]].drop_duplicates())
-    table.loc[cut, "recording"] = (table["recording"] + "-" + table["split"])[cut]
+    table.loc[cut, "recording"] = (table["recording"] + "-" + table["split"]).str.removeprefix("-")[cut]
     note = [f"{number} recording(s) cut between roles, with a guard: parts are named by role"] if number else []
     return table, [*lines, *note]
 

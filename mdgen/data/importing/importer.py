@@ -9,22 +9,24 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from natsort import natsorted
 
-from mdgen.data.importing.convert import Fact, convert_rows, start_worker
+from mdgen.data.importing.convert import STACK, Address, Fact, convert_rows, start_worker
 from mdgen.data.importing.grouping import check_blocks, give_roles, name_groups
 from mdgen.data.importing.layouts import Listing, list_source
 from mdgen.data.importing.problems import Problems
 from mdgen.data.importing.settings import ImportSettings
 from mdgen.data.importing.survey import Plan, survey
-from mdgen.data.importing.work import Work, check_target
+from mdgen.data.importing.work import JOURNAL, Journal, Work, check_target, shaping_settings, source_identity
 from mdgen.data.recordings import NATIVE_COLUMNS
-from mdgen.errors import MdgenError
+from mdgen.data.stacks import Stack
+from mdgen.errors import MachineError, MdgenError
 from mdgen.progress import Progress
 
 #: Rows converted between two notes in the journal: what a kill can cost.
-_CHUNK = 64
+_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -48,23 +50,27 @@ def import_dataset(
     check_target(out, source)
     problems = Problems(settings.on_error == "skip")
     listing, plan, settings = _planned(source, settings, problems)
-    work = Work(out, listing, settings)
-    done = work.begin()
+    named = listing.table.filter(["file", "member", "entry", "user"])
+    work = Work(out, source_identity(listing.root, named, **shaping_settings(settings)))
+    work.begin()
+    stack, done = _begun(work.folder, plan, len(listing.table))
     lines = _plan_lines(listing, plan)
     if done:
         lines.append(f"went on with an import begun before: {len(done)} of {len(listing.table)} were done")
     if work.was_other:
         lines.append("warning: an unfinished import of other files or settings was thrown away")
     try:
-        facts = _convert_all(listing, plan, settings, work, done, problems, progress)
+        facts = _convert_all(listing, plan, settings.workers, work.folder, done, problems, progress)
         table = _table(listing, plan, facts)
-        table, grouped = name_groups(table, work.folder, settings, natural=plan.kind == "colour")
-        table, roles = give_roles(table, settings, _width(plan, settings))
+        table, grouped = name_groups(table, stack, settings, natural=plan.kind == "colour")
+        table, roles = give_roles(table, settings, plan.result_shape[1])
+        stack.close(sync=True)
     except MdgenError as error:
-        if not any((work.folder / "images").iterdir()):
+        if not (work.folder / JOURNAL).stat().st_size:
             work.discard()
+            raise
         raise MdgenError(f"{error} (what is converted already is kept for the next try)") from error
-    work.finish(table.drop(columns=["number", "residual"]), problems.found)
+    work.finish(table.drop(columns=["row", "number", "residual"]), problems.found, JOURNAL)
     lines += [*_residual_line(table, plan), *grouped, *roles, *problems.lines]
     return ImportReport(lines, len(table), table["user"].nunique())
 
@@ -77,8 +83,8 @@ def plan_import(source: str | Path, out: str | Path, settings: ImportSettings) -
     start = time.perf_counter()
     listing, plan, settings = _planned(source, settings, problems)
     looked = time.perf_counter() - start
-    count, side = len(listing.table), settings.size or max(plan.shape)
-    megabytes = count * side * side * (3 if plan.kind == "colour" else 2) / 1e6
+    count = len(listing.table)
+    megabytes = count * np.prod(plan.result_shape) * np.dtype(plan.levels).itemsize / 1e6
     return [
         *_plan_lines(listing, plan),
         *problems.lines,
@@ -108,37 +114,51 @@ def _plan_lines(listing: Listing, plan: Plan) -> list[str]:
     ]
 
 
+def _begun(folder: Path, plan: Plan, count: int) -> tuple[Stack, list[Fact]]:
+    """(the stack of the unfinished import, what is done of it)."""
+    shape, dtype, journal = (count, *plan.result_shape), np.dtype(plan.levels), Journal(folder)
+    try:
+        if (folder / STACK).exists() and (folder / JOURNAL).exists():
+            stack = Stack(folder / STACK)
+            if stack.stored_shape == shape and stack.dtype == dtype:
+                return stack, journal.read(stack)
+            stack.close()
+        stack = Stack.create(folder / STACK, shape, dtype)
+        (folder / JOURNAL).write_text("")
+    except OSError as error:
+        raise MachineError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+    return stack, []
+
+
 def _convert_all(
-    listing: Listing,
-    plan: Plan,
-    settings: ImportSettings,
-    work: Work,
-    done: list[Fact],
-    problems: Problems,
-    progress: Progress,
+    listing: Listing, plan: Plan, workers: int, folder: Path, done: list[Fact], problems: Problems, progress: Progress
 ) -> list[Fact]:
     """Convert what is not done; facts of all rows, in order. Raises at the first problem unless they are skipped."""
     facts = {fact.row: fact for fact in done}
-    names = listing.table["file"]
-    rows = [row for row in range(len(listing.table)) if row not in facts]
-    chunks = [listing.table.take(rows[i : i + _CHUNK]) for i in range(0, len(rows), _CHUNK)]
+    addresses = [
+        address
+        for address in map(
+            Address, range(len(listing.table)), *(listing.table[c].tolist() for c in Address._fields[1:])
+        )
+        if address.row not in facts
+    ]
+    chunks = [addresses[i : i + _CHUNK] for i in range(0, len(addresses), _CHUNK)]
+    journal = Journal(folder)
     with progress.task("import", len(listing.table), len(facts)) as advance:
-        for results in _converted(chunks, (listing.root, plan, settings.size, work.folder), settings.workers):
+        for chunk, results in zip(chunks, _converted(chunks, (listing.root, plan, folder), workers), strict=True):
             good = [fact for fact in results if not fact.error]
-            work.note(good)
-            facts.update({fact.row: fact for fact in good})
-            for fact in results:
+            journal.note(good)
+            facts.update((fact.row, fact) for fact in good)
+            for address, fact in zip(chunk, results, strict=True):
                 if fact.error:
-                    problems.meet(names.iloc[fact.row], MdgenError(fact.error))
+                    problems.meet(address.file, MdgenError(fact.error))
             advance(len(results))
     if not facts:
         raise MdgenError(f"{listing.root}: nothing could be imported; the first: {next(iter(problems.found.values()))}")
     return [facts[row] for row in sorted(facts)]
 
 
-def _converted(
-    chunks: list[pd.DataFrame], worker: tuple[Path, Plan, int | None, Path], workers: int
-) -> Iterator[list[Fact]]:
+def _converted(chunks: list[list[Address]], worker: tuple[Path, Plan, Path], workers: int) -> Iterator[list[Fact]]:
     """The facts of each chunk, in order; a few chunks ahead where there are more workers."""
     if workers == 1 or len(chunks) < 2:
         start_worker(*worker)
@@ -164,7 +184,8 @@ def _table(listing: Listing, plan: Plan, facts: list[Fact]) -> pd.DataFrame:
         file + (f"::{member}" if member else "") + (f"#{entry}" if entry >= 0 else "")
         for file, member, entry in zip(table["file"], table["member"], table["entry"], strict=True)
     ]
-    table["file"] = [fact.file for fact in facts]
+    table["row"] = [fact.row for fact in facts]
+    table["file"] = [f"{STACK}#{fact.row}" for fact in facts]
     if plan.scale is not None and plan.scale.is_relative:
         table["db_min"], table["db_max"] = [f.db_min for f in facts], [f.db_max for f in facts]
     if plan.rendering is not None and plan.rendering.own_columns:
@@ -181,7 +202,3 @@ def _residual_line(table: pd.DataFrame, plan: Plan) -> list[str]:
     residual = table["residual"]
     note = "; JPEG blurs colours: keep the numbers instead of pictures where you can" if residual.mean() > 3 else ""
     return [f"mean colour residual {residual.mean():.1f} of 255 (worst picture {residual.max():.1f}){note}"]
-
-
-def _width(plan: Plan, settings: ImportSettings) -> int:
-    return settings.size or (plan.shape[0] if plan.orientation.transpose else plan.shape[1])

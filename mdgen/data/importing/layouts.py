@@ -23,6 +23,9 @@ from mdgen.data.importing.walk import Walk, walk
 from mdgen.errors import MdgenError
 
 _PRESET_SAMPLE = 200
+#: Families whose files hold many pictures, in an array `images`.
+_OF_MANY = ("npy", "npz", "hdf5", "tar")
+_DIGITS = re.compile(r"\d+")
 _PERSON = re.compile(r"^(id|user|person|subject|subj|sub|participant|p|s|walker|volunteer)[_ -]?\d+$", re.IGNORECASE)
 
 
@@ -59,6 +62,9 @@ def _from_manifest(manifest: Path, settings: ImportSettings, problems: Problems)
     table, lines = read_manifest(manifest, problems)
     root = manifest.parent
     single = {file: ("", -1) for file in table["file"] if family_of(file) in ("pictures", "npy", "text")}
+    rows = {file: place for file in table["file"] if (place := _row_inside(file)) is not None}
+    if rows:
+        return Listing(root, _of_rows(table, rows), lines)
     others = [file for file in table["file"] if file not in single]
     if others:
         contents = list_contents(Source(root), others, settings, problems)
@@ -71,13 +77,31 @@ def _from_manifest(manifest: Path, settings: ImportSettings, problems: Problems)
     if "number" in table:
         table["number"] = pd.to_numeric(table["number"], errors="coerce").fillna(-1).astype(int)
     else:
-        table["number"] = [_number(Path(file).stem) for file in table["file"]]
+        table["number"] = [_number(_stem(file)) for file in table["file"]]
     return Listing(root, table, lines)
+
+
+def _row_inside(reference: str) -> tuple[str, int] | None:
+    """(file, row) of `shards/0.npz#12`, as data sets name rows of files of many; None for anything else."""
+    file, _, row = reference.rpartition("#")
+    return (
+        (file, int(row)) if row.isascii() and row.isdigit() and len(row) < 16 and family_of(file) in _OF_MANY else None
+    )
+
+
+def _of_rows(table: pd.DataFrame, rows: dict[str, tuple[str, int]]) -> pd.DataFrame:
+    """The listing of a manifest that names rows of files of many."""
+    odd = [file for file in table["file"] if file not in rows]
+    if odd:
+        raise MdgenError(f"{odd[0]}: names a whole file where other rows of the manifest name rows of files")
+    files, entries = zip(*(rows[file] for file in table["file"]), strict=True)
+    members = ["" if family_of(file) == "npy" else "images" for file in files]
+    return table.assign(file=files, member=members, entry=entries, number=entries)
 
 
 def _from_files(source: Path, settings: ImportSettings, problems: Problems) -> Listing:
     root, walked = _walked(source, settings)
-    family, files = _one_family(source, list(walked.files))
+    family, files = _one_family(source, walked.files)
     contents = list_contents(Source(root), files, settings, problems, family)
     if contents.empty:
         raise MdgenError(f"{source}: nothing can be read; the first: {next(iter(problems.found.values()))}")
@@ -93,7 +117,7 @@ def _from_files(source: Path, settings: ImportSettings, problems: Problems) -> L
     table = pd.concat([kept, found], axis=1, join="inner").reset_index(drop=True)
     if "number" not in table:
         table["number"] = [
-            entry if entry >= 0 else _number(member if member else Path(file).stem)
+            entry if entry >= 0 else _number(member if member else _stem(file))
             for file, member, entry in zip(table["file"], table["member"], table["entry"], strict=True)
         ]
     return Listing(root, table, lines, preset)
@@ -123,7 +147,7 @@ def _walked(source: Path, settings: ImportSettings) -> tuple[Path, Walk]:
     """(the folder that paths are below, the files of `source`, which may be one file)."""
     if source.is_dir():
         return source, walk(source, settings.only)
-    return source.parent, Walk({source.name: source.stat().st_size})
+    return source.parent, Walk([source.name])
 
 
 def _whose(
@@ -228,9 +252,15 @@ def _from_folders(addresses: list[str], source: Path, lines: list[str]) -> pd.Da
     return pd.DataFrame(found)
 
 
+def _stem(file: str) -> str:
+    """The name of a file without folders and suffix."""
+    name = file.rpartition("/")[2]
+    return name.rpartition(".")[0] or name
+
+
 def _number(stem: str) -> int:
     """The last number in a name, -1 where there is none (or one too long to count anything)."""
-    digits = re.findall(r"\d+", stem)
+    digits = _DIGITS.findall(stem)
     return int(digits[-1]) if digits and len(digits[-1]) < 16 else -1
 
 

@@ -52,7 +52,7 @@ class Scale:
                 raise MdgenError(
                     f"values in [{values.min():.3g}, {values.max():.3g}] where others lie in [{low}, {high}]"
                 )
-            scaled = (values - low) * (2 / (high - low)) - 1
+            scaled = values if self.kind == "signed" else (values - low) * (2 / (high - low)) - 1
             return np.clip(scaled, -1, 1).astype(np.float32), np.nan, np.nan
         decibel = self.decibel(values)
         peak = float(decibel.max())

@@ -27,16 +27,34 @@ _MIN_SIDE = 4
 class Plan:
     """How every spectrogram is converted. kind: pictures (uint8, uint16, colours) or arrays of numbers. rendering: how
     pictures were drawn (None: as they are). boxes: the plot inside pictures of a size. shape: of most samples.
-    lines: what was concluded. unknown: what could not be known."""
+    size: of the result, None keeps it. levels: numpy's name of what the result is stored as. lines: what was concluded.
+    unknown: what could not be known."""
 
     kind: Literal["picture", "colour", "array"]
     shape: tuple[int, int]
     orientation: Orientation
+    size: int | None
+    levels: str
     rendering: Rendering | None = None
     boxes: dict[tuple[int, int], Box] = field(default_factory=dict)
-    scale: Scale | None = None
     lines: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    scale: Scale | None = None
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """(H, W) or, for natural colours, (H, W, 3) of every result."""
+        height, width = _result_size(self.shape, self.boxes, self.orientation, self.size)
+        return (height, width, 3) if self.kind == "colour" else (height, width)
+
+
+def _result_size(
+    shape: tuple[int, int], boxes: dict[tuple[int, int], Box], orientation: Orientation, size: int | None
+) -> tuple[int, int]:
+    if size is not None:
+        return size, size
+    height, width = (boxes[shape].height, boxes[shape].width) if shape in boxes else shape
+    return (width, height) if orientation.transpose else (height, width)
 
 
 def survey(listing: Listing, settings: ImportSettings, problems: Problems) -> Plan:
@@ -50,7 +68,7 @@ def survey(listing: Listing, settings: ImportSettings, problems: Problems) -> Pl
     values = [values for _, values in samples if is_picture(values) == (kind == "picture")]
     if kind == "array":
         return _array_plan(values, settings)
-    return _colour_plan(values) if settings.colormap == "rgb" else _picture_plan(values, listing, settings)
+    return _colour_plan(values, settings) if settings.colormap == "rgb" else _picture_plan(values, listing, settings)
 
 
 def is_picture(values: np.ndarray) -> bool:
@@ -134,12 +152,14 @@ def _array_plan(samples: list[np.ndarray], settings: ImportSettings) -> Plan:
     readable = [scale.decibel(s) if scale.is_relative else s for s in alike]
     orientation, seen, open_questions = find_orientation([np.asarray(r, float) for r in readable], settings.orientation)
     lines = (_size_line(samples, "arrays"), scale.words, *seen)
-    return Plan("array", shape, orientation, scale=scale, lines=lines, unknown=(*unknown, *open_questions))
+    levels = "float32" if scale.kind == "signed" else "uint16"  # what is in [-1, 1] already is kept to the bit
+    unknown = [*unknown, *open_questions]
+    return Plan("array", shape, orientation, settings.size, levels, scale=scale, lines=lines, unknown=tuple(unknown))
 
 
-def _colour_plan(samples: list[np.ndarray]) -> Plan:
+def _colour_plan(samples: list[np.ndarray], settings: ImportSettings) -> Plan:
     lines = (_size_line(samples, "colour pictures"), "three channels kept, as told")
-    return Plan("colour", _common(samples)[0], Orientation(), lines=lines)
+    return Plan("colour", _common(samples)[0], Orientation(), settings.size, "uint8", lines=lines)
 
 
 def _picture_plan(samples: list[np.ndarray], listing: Listing, settings: ImportSettings) -> Plan:
@@ -172,7 +192,9 @@ def _picture_plan(samples: list[np.ndarray], listing: Listing, settings: ImportS
         )
     lines += [rendering.words, *seen]
     unknown = ["the dB that the darkest and the brightest level stand for", *unknown]
-    return Plan("picture", shape, orientation, rendering, boxes, lines=tuple(lines), unknown=tuple(unknown))
+    untouched = _result_size(shape, boxes, orientation, None) == _result_size(shape, boxes, orientation, settings.size)
+    levels = "uint8" if untouched and all(s.dtype == np.uint8 for s in of_kind) else "uint16"
+    return Plan("picture", shape, orientation, settings.size, levels, rendering, boxes, tuple(lines), tuple(unknown))
 
 
 def _boxes(samples: list[np.ndarray], settings: ImportSettings) -> dict[tuple[int, int], Box]:

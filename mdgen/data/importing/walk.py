@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from natsort import natsorted
-
 from mdgen.errors import MdgenError
 
+_DIGITS = re.compile(r"(\d+)")
 _CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 @dataclass
 class Walk:
-    """files: path below the root (with `/`) and size in bytes, in natural order. left_out: why and how many."""
+    """files: paths below the root (with `/`) in natural order. left_out: why and how many."""
 
-    files: dict[str, int] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
 
     def leave_out(self, reason: str) -> None:
@@ -33,13 +33,20 @@ class Walk:
 def walk(root: Path, only: str | None = None) -> Walk:
     """Every regular file below `root` whose path fits `only` (shell pattern; None: all)."""
     result = Walk()
-    found = dict(_files(root, "", result, set()))
+    found = _files(root, "", result, set())
     fitting = [f for f in found if only is None or fnmatch.fnmatch(f, only) or fnmatch.fnmatch(Path(f).name, only)]
-    result.files = {name: found[name] for name in natsorted(fitting)}
+    result.files = sorted(fitting, key=_natural)
     return result
 
 
-def _files(folder: Path, prefix: str, result: Walk, seen: set[tuple[int, int]]) -> Iterator[tuple[str, int]]:
+def _natural(name: str) -> list[str | int]:
+    """`ID_2` before `ID_10`."""
+    parts: list[str | int] = list(_DIGITS.split(name))
+    parts[1::2] = map(int, parts[1::2])
+    return parts
+
+
+def _files(folder: Path, prefix: str, result: Walk, seen: set[tuple[int, int]]) -> Iterator[str]:
     pending = [(folder, prefix)]
     while pending:
         folder, prefix = pending.pop()
@@ -62,7 +69,7 @@ def _files(folder: Path, prefix: str, result: Walk, seen: set[tuple[int, int]]) 
                 if entry.is_dir():
                     pending.append((Path(entry.path), f"{prefix}{entry.name}/"))
                 elif entry.is_file():
-                    yield f"{prefix}{entry.name}", entry.stat().st_size
+                    yield f"{prefix}{entry.name}"
                 else:
                     result.leave_out("pipe(s), device(s) or broken link(s)")
             except OSError:

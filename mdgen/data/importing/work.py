@@ -10,62 +10,57 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from mdgen.data.dataset import require_free
-from mdgen.data.importing.convert import STORE, Fact
-from mdgen.data.importing.layouts import Listing
+from mdgen.data.folders import require_free
+from mdgen.data.importing.convert import Fact
 from mdgen.data.importing.settings import ImportSettings
+from mdgen.data.stacks import Stack
 from mdgen.errors import MachineError, MdgenError
 
 #: Settings that only matter after conversion, or not at all: they may differ when an import goes on.
 _LATER = {"fractions", "seed", "session_length", "recording_length", "workers", "on_error"}
+_IDENTITY = "import.json"
+JOURNAL = "journal.csv"
 
 
 class Work:
     """The folder `.NAME.importing` beside `out`, for one source and one set of settings."""
 
-    def __init__(self, out: Path, listing: Listing, settings: ImportSettings) -> None:
+    def __init__(self, out: Path, identity: str) -> None:
+        """identity: text that differs where what is to be imported, or how, does."""
         require_free(out)
         self.out = out
         self.folder = out.parent / f".{out.name}.importing"
-        self.journal = self.folder / "journal.csv"
-        self.identity = _identity(listing, settings)
+        self.identity = identity
         self.was_other = False
 
-    def begin(self) -> list[Fact]:
-        """Make the folder, or take up what lies there; returns what is done already (successes only)."""
+    def begin(self) -> None:
+        """Make the folder, or take up what lies there if it is the same import."""
         try:
             if self._stored_identity() != self.identity:
                 self.was_other = self.folder.exists()
-                shutil.rmtree(self.folder, ignore_errors=True)
-                (self.folder / "images").mkdir(parents=True)
-                (self.folder / "import.json").write_text(json.dumps({"identity": self.identity}))
-            done = self._read_journal()
-            self._rewrite(done)
-            return done
+                self.discard()
+                self.folder.mkdir(parents=True)
+                (self.folder / _IDENTITY).write_text(json.dumps({"identity": self.identity}))
         except OSError as error:
             raise MachineError(f"{self.out}: cannot be written ({error.strerror}); choose another folder") from error
 
-    def note(self, facts: Iterable[Fact]) -> None:
-        """Add to the journal what has been written; one line each, so that a torn end loses one line."""
-        with open(self.journal, "a", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows(facts)
-
-    def finish(self, manifest: pd.DataFrame, skipped: dict[str, str]) -> None:
-        """Write the manifest and what was left out, and turn the folder into the target."""
+    def finish(self, manifest: pd.DataFrame, skipped: dict[str, str], *aside: str) -> None:
+        """Write the manifest and what was left out, and turn the folder into the target, without the files `aside`."""
         try:
             manifest.to_csv(self.folder / "manifest.csv", index=False)
             if skipped:
                 table = pd.DataFrame({"file": list(skipped), "reason": list(skipped.values())})
                 table.to_csv(self.folder / "skipped.csv", index=False)
-            self.journal.unlink(missing_ok=True)
-            (self.folder / STORE).unlink(missing_ok=True)
-            (self.folder / "import.json").unlink()
             require_free(self.out)
+            for name in (*aside, _IDENTITY):
+                (self.folder / name).unlink(missing_ok=True)
             if self.out.exists():
                 self.out.rmdir()
             os.replace(self.folder, self.out)
@@ -78,49 +73,64 @@ class Work:
 
     def _stored_identity(self) -> str | None:
         try:
-            return json.loads((self.folder / "import.json").read_text()).get("identity")
-        except (OSError, ValueError):
+            return json.loads((self.folder / _IDENTITY).read_text()).get("identity")
+        except (OSError, ValueError, AttributeError):
             return None
 
-    def _read_journal(self) -> list[Fact]:
-        if not self.journal.exists():
-            return []
-        with open(self.journal, newline="", encoding="utf-8", errors="replace") as stream:
-            rows = [
-                row for row in csv.reader(line.replace("\0", "") for line in stream) if len(row) == len(Fact._fields)
-            ]
+
+class Journal:
+    """The facts of rows that are stored already, one line each, so that a torn end loses one line."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / JOURNAL
+
+    def read(self, stack: Stack) -> list[Fact]:
+        """Facts of the rows whose pictures in `stack` are what the journal says; the others are struck out."""
         facts: dict[int, Fact] = {}
-        for row in rows:
-            try:
-                residual, columns, low, high = map(float, row[2:6])
-                fact = Fact(int(row[0]), row[1], residual, columns, low, high)
-            except ValueError:
-                continue
-            if fact.file and self._is_whole(fact.file):
-                facts[fact.row] = fact
+        if self.file.exists():
+            with open(self.file, newline="", encoding="utf-8", errors="replace") as stream:
+                for line in csv.reader(line.replace("\0", "") for line in stream):
+                    fact = _fact(line)
+                    if fact is not None and 0 <= fact.row < len(stack) and _is_stored(fact, stack):
+                        facts[fact.row] = fact
+        temporary = self.file.with_suffix(".new")
+        temporary.write_text("".join(map(_line, facts.values())), encoding="utf-8")
+        os.replace(temporary, self.file)
         return list(facts.values())
 
-    def _is_whole(self, file: str) -> bool:
-        try:
-            return (self.folder / file).stat().st_size > 0
-        except OSError:
-            return False
-
-    def _rewrite(self, facts: list[Fact]) -> None:
-        """The journal anew, without torn lines."""
-        temporary = self.journal.with_suffix(".new")
-        with open(temporary, "w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream).writerows(facts)
-        os.replace(temporary, self.journal)
+    def note(self, facts: Iterable[Fact]) -> None:
+        """Add rows that have been stored."""
+        with open(self.file, "a", encoding="utf-8") as stream:
+            stream.write("".join(map(_line, facts)))
 
 
-def _identity(listing: Listing, settings: ImportSettings) -> str:
-    """sha256 of the source, its spectrograms and the settings that shape them."""
-    shaping = {k: v for k, v in settings.model_dump().items() if k not in _LATER}
-    digest = hashlib.sha256(json.dumps([str(listing.root.resolve()), shaping]).encode())
-    for column in ("file", "member", "entry", "user"):
-        digest.update(pd.util.hash_pandas_object(listing.table[column], index=False).to_numpy().tobytes())
+def _line(fact: Fact) -> str:
+    return ",".join(map(repr, fact[:-1])) + "\n"
+
+
+def _fact(line: list[str]) -> Fact | None:
+    try:
+        row, check, *numbers = line
+        return Fact(int(row), int(check), *map(float, numbers)) if len(line) == len(Fact._fields) - 1 else None  # type: ignore[arg-type]
+    except ValueError:
+        return None
+
+
+def _is_stored(fact: Fact, stack: Stack) -> bool:
+    return zlib.crc32(stack.bytes_of(fact.row)) == fact.check
+
+
+def source_identity(root: Path, table: pd.DataFrame, **shaping: Any) -> str:
+    """sha256 of a folder, of what `table` names in it and says of it, and of what shapes the result."""
+    digest = hashlib.sha256(json.dumps([str(root.resolve()), shaping], sort_keys=True, default=str).encode())
+    for column in table.columns:
+        digest.update(pd.util.hash_pandas_object(table[column], index=False).to_numpy().tobytes())
     return digest.hexdigest()
+
+
+def shaping_settings(settings: ImportSettings) -> dict[str, Any]:
+    """The settings that pictures depend on."""
+    return {k: v for k, v in settings.model_dump(mode="json").items() if k not in _LATER}
 
 
 def check_target(out: Path, source: Path) -> None:

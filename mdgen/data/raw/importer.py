@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,21 +11,23 @@ import pandas as pd
 from natsort import natsorted
 
 from mdgen.data.colormaps import resize_area
-from mdgen.data.dataset import START_COLUMN, atomic_folder, make_table
-from mdgen.data.images import write_png16
+from mdgen.data.dataset import START_COLUMN, make_table
 from mdgen.data.importing.grouping import give_roles
 from mdgen.data.importing.importer import ImportReport
 from mdgen.data.importing.layouts import label_files
 from mdgen.data.importing.problems import Problems
 from mdgen.data.importing.settings import ImportSettings
-from mdgen.data.importing.work import check_target
+from mdgen.data.importing.work import Work, check_target, shaping_settings, source_identity
 from mdgen.data.raw.processing import Spectrogram, to_spectrogram
 from mdgen.data.raw.samples import SUFFIXES, open_samples
 from mdgen.data.raw.settings import RadarFile
-from mdgen.errors import MdgenError
+from mdgen.data.stacks import Stack, to_levels
+from mdgen.errors import MachineError, MdgenError
 from mdgen.progress import Progress
 
 _MAX_NOTES = 10
+#: The folder of a data set that holds a stack for each recording.
+_FOLDER = "recordings"
 
 
 def import_raw(
@@ -31,35 +35,45 @@ def import_raw(
 ) -> ImportReport:
     """Write the samples below `source` as the data set `out`: one recording a file, windows of `radar.piece_s`.
 
-    The manifest has velocity axis, duration, dB span, carrier, PRF and STFT window. Raises `MdgenError`; nothing is
-    then written.
+    The manifest has velocity axis, duration, dB span, carrier, PRF and STFT window. The same call again goes on where
+    a killed one stopped. Raises `MdgenError`; `out` then does not exist.
     """
     source, out = Path(source), Path(out)
     check_target(out, source)
     problems, progress = Problems(settings.on_error == "skip"), progress or Progress(quiet=True)
     root, listing, lines = list_recordings(source, settings, problems)
-    tables: list[pd.DataFrame] = []
-    notes: list[str] = []
-    with atomic_folder(out) as folder:
-        (folder / "images").mkdir()
-        with progress.task("import", len(listing)) as advance:
-            for _, row in listing.iterrows():
-                try:
-                    table, said = _write_recording(
-                        root, row, radar, settings.size or 64, folder, sum(len(t) for t in tables)
-                    )
-                    tables.append(table)
-                    notes += [f"{row['source']}: {line}" for line in said]
-                except MdgenError as error:
-                    problems.meet(row["source"], error)
-                advance()
-        if not tables:
+    shaping = {"radar": radar.model_dump(mode="json"), **shaping_settings(settings)}
+    work = Work(out, source_identity(root, listing, **shaping))
+    work.begin()
+    folder = work.folder / _FOLDER
+    folder.mkdir(exist_ok=True)
+    parts = [_Part(folder / f"{number:05d}", row) for number, (_, row) in enumerate(listing.iterrows())]
+    done = sum(part.is_done for part in parts)
+    try:
+        with progress.task("import", len(parts), done) as advance:
+            for part in parts:
+                if not part.is_done:
+                    try:
+                        part.write(root, radar, settings.size or 64)
+                    except MdgenError as error:
+                        problems.meet(part.labels["source"], error)
+                    advance()
+        whole = [part for part in parts if part.is_done]
+        if not whole:
             first = next(iter(problems.found.values()), "no files")
             raise MdgenError(f"{source}: nothing could be imported; the first: {first}")
-        table, roles = give_roles(pd.concat(tables, ignore_index=True), settings, settings.size or 64)
-        table.to_csv(folder / "manifest.csv", index=False)
-    more = [f"... and {len(notes) - _MAX_NOTES} more notes"] if len(notes) > _MAX_NOTES else []
-    lines = [*lines, *radar_lines(radar), *notes[:_MAX_NOTES], *more, *roles, *problems.lines]
+        table, notes = _joined([part.read() for part in whole])
+        table, roles = give_roles(table, settings, settings.size or 64)
+    except MdgenError as error:
+        if not any(part.is_done for part in parts):
+            work.discard()
+            raise
+        raise MdgenError(f"{error} (recordings done already are kept for the next try)") from error
+    work.finish(table, problems.found, *(f"{_FOLDER}/{part.facts.name}" for part in whole))
+    lines += [f"went on with an import begun before: {done} of {len(parts)} recordings were done"] if done else []
+    if work.was_other:
+        lines.append("warning: an unfinished import of other files or settings was thrown away")
+    lines = [*lines, *radar_lines(radar), *notes, *roles, *problems.lines]
     return ImportReport(lines, len(table), table["user"].nunique())
 
 
@@ -101,33 +115,70 @@ def radar_lines(radar: RadarFile) -> list[str]:
     ]
 
 
-def _write_recording(
-    root: Path, row: pd.Series, radar: RadarFile, size: int, folder: Path, first: int
-) -> tuple[pd.DataFrame, list[str]]:
-    """Write the windows of one recording, numbered from `first`; their rows of the manifest, and notes."""
-    chirps, radar = open_samples(root / row["source"], radar)
-    spectrogram = to_spectrogram(chirps, radar)
-    starts, width = _pieces(spectrogram, radar, root / row["source"])
-    peak = float(spectrogram.decibel.max())
-    scaled = np.clip(1 + (spectrogram.decibel - peak) * (2 / radar.dynamic_range_db), -1, 1)
-    files = [f"images/{first + i:06d}.png" for i in range(len(starts))]
-    for file, start in zip(files, starts, strict=True):
-        write_png16(folder / file, resize_area(scaled[:, start : start + width], size))
+class _Part:
+    """One recording: its windows as a stack `stem`.npy, and beside it, written last, what is known of them."""
+
+    def __init__(self, stem: Path, labels: pd.Series) -> None:
+        self.stack, self.facts = stem.with_suffix(".npy"), stem.with_suffix(".json")
+        self.labels = {str(k): v for k, v in labels.items() if k != "number"}
+
+    @property
+    def is_done(self) -> bool:
+        return self.facts.exists()
+
+    def write(self, root: Path, radar: RadarFile, size: int) -> None:
+        """Process the samples. Raises `MdgenError` for what cannot be read or is too short."""
+        file = root / self.labels["source"]
+        chirps, radar = open_samples(file, radar)
+        spectrogram = to_spectrogram(chirps, radar)
+        starts, width = _pieces(spectrogram, radar, file)
+        peak = float(spectrogram.decibel.max())
+        scaled = np.clip(1 + (spectrogram.decibel - peak) * (2 / radar.dynamic_range_db), -1, 1)
+        try:
+            stack = Stack.create(self.stack, (len(starts), size, size), np.dtype(np.uint16))
+            for row, start in enumerate(starts):
+                stack.write(row, to_levels(resize_area(scaled[:, start : start + width], size), stack.dtype))
+            stack.close(sync=True)
+            columns = {START_COLUMN: (starts * (size / width)).tolist()}
+            facts = {**_axes(spectrogram, radar, peak, width), "columns": columns, "notes": spectrogram.notes}
+            temporary = self.facts.with_suffix(".new")
+            temporary.write_text(json.dumps(facts))
+            os.replace(temporary, self.facts)
+        except OSError as error:
+            folder = self.stack.parent
+            raise MachineError(
+                f"{folder}: cannot be written ({error.strerror}); free disk space, then give the same command"
+            ) from error
+
+    def read(self) -> tuple[pd.DataFrame, list[str]]:
+        """(rows of the manifest, notes)."""
+        facts = json.loads(self.facts.read_text())
+        columns, notes = facts.pop("columns"), facts.pop("notes")
+        count = len(columns[START_COLUMN])
+        table = make_table(file=[f"{_FOLDER}/{self.stack.name}#{row}" for row in range(count)])
+        return table.assign(**self.labels, **facts, **columns), [f"{self.labels['source']}: {note}" for note in notes]
+
+
+def _axes(spectrogram: Spectrogram, radar: RadarFile, peak_db: float, width: int) -> dict[str, float]:
+    """What all windows of a recording share."""
     low, high = spectrogram.velocity_edges_mps
-    labels = {str(k): v for k, v in row.items() if k not in ("number",)}
-    table = make_table(file=files).assign(**labels)
-    axes = {
+    return {
         "velocity_min_mps": low,
         "velocity_max_mps": high,
         "duration_s": width * spectrogram.step_s,
-        "db_min": peak - radar.dynamic_range_db,
-        "db_max": peak,
-        START_COLUMN: starts * (size / width),
+        "db_min": peak_db - radar.dynamic_range_db,
+        "db_max": peak_db,
         "carrier_hz": radar.carrier_hz,
         "prf_hz": radar.prf_hz,
         "stft_window_s": radar.window_s,
     }
-    return table.assign(**axes), spectrogram.notes
+
+
+def _joined(parts: list[tuple[pd.DataFrame, list[str]]]) -> tuple[pd.DataFrame, list[str]]:
+    """(the rows of all recordings, the first notes of them)."""
+    notes = [note for _, said in parts for note in said]
+    more = [f"... and {len(notes) - _MAX_NOTES} more notes"] if len(notes) > _MAX_NOTES else []
+    return pd.concat([table for table, _ in parts], ignore_index=True), [*notes[:_MAX_NOTES], *more]
 
 
 def _pieces(spectrogram: Spectrogram, radar: RadarFile, file: Path) -> tuple[np.ndarray, int]:

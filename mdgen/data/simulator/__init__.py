@@ -5,7 +5,7 @@ from mdgen.data.simulator.kinematics import Gait
 from mdgen.data.simulator.people import Person, Session, Window, sample_person, sample_session
 from mdgen.data.simulator.radar import RadarSettings
 from mdgen.data.simulator.scene import Conditions, Scene, Sensor, make_scene, whole_numbers
-from mdgen.data.simulator.simulate import simulate, simulate_window, simulate_with_truth, write_simulated
+from mdgen.data.simulator.simulate import simulate, simulate_window, simulated_truth, write_simulated
 from mdgen.data.simulator.truth import Truth, read_truth
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "sample_session",
     "simulate",
     "simulate_window",
-    "simulate_with_truth",
+    "simulated_truth",
     "whole_numbers",
     "write_simulated",
 ]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mdgen.data.dataset import SpectrogramSet, atomic_folder, make_table, write_dataset
+from mdgen.data.dataset import SpectrogramSet, make_table, write_dataset
+from mdgen.data.folders import atomic_folder
 from mdgen.data.simulator.activities import ACTIVITIES, Motion
 from mdgen.data.simulator.echo import Sight, body_times, echo
 from mdgen.data.simulator.kinematics import Gait, Walk
 from mdgen.data.simulator.people import (
+    Person,
     Session,
     Window,
     sample_companion,
@@ -50,48 +52,24 @@ def simulate(
     stride or repetition), `true_height_m`. Raises `MdgenError` for impossible settings, and for too few windows to give
     every role some.
     """
-    return simulate_with_truth(
-        users, sessions, windows, size, seed, fractions=fractions, scene=scene, with_truth=False
-    )[0]
-
-
-def simulate_with_truth(
-    users: int = 12,
-    sessions: int = 6,
-    windows: int = 20,
-    size: int = 64,
-    seed: int = 0,
-    *,
-    fractions: dict[str, float] | None = None,
-    scene: Scene = Scene(),
-    with_truth: bool = True,
-) -> tuple[SpectrogramSet, Truth | None]:
-    """`simulate`, and where every joint was in every column unless `with_truth` is off."""
     from mdgen.data.splits import assign_roles
 
     _check(users, sessions, windows, size, seed)
     moments = list(_moments(users, sessions, windows, scene))
     table = _keys(moments, scene)
     table["split"] = assign_roles(table, fractions, seed)
-    people = [sample_person(seed, user) for user in range(users)]
-    images, facts, tracks = [], [], []
-    for moment in moments:
-        session = scene.conditions.apply(sample_session(seed, moment.user, moment.session))
-        base = window_generator(seed, *moment.stream)
-        window = sample_window(base)
-        motion = ACTIVITIES[moment.activity](people[moment.user], session, window, scene.treadmill)
-        company = _company(seed, moment, session) if scene.companion else None
-        for number, sensor in enumerate(scene.sensors):
-            rng = window_generator(seed, *moment.stream, 0, number) if number else base
-            sight = _sight(session, window, sensor)
-            image, fact = _observe(motion, window, sight, rng, size, sensor.radar, company)
-            images.append(image)
-            facts.append(fact)
-            if with_truth:
-                tracks.append(track(motion, sight, size, sensor.radar))
-    table = pd.concat([table, pd.DataFrame(facts)], axis=1)
-    data = SpectrogramSet(np.stack(images)[:, None], table, _name(scene, users))
-    return data, stack_tracks(tracks) if with_truth else None
+    seen = [_observe(look, size) for look in _looks(moments, seed, scene)]
+    table = pd.concat([table, pd.DataFrame([facts for _, facts in seen])], axis=1)
+    return SpectrogramSet(np.stack([image for image, _ in seen])[:, None], table, _name(scene, users))
+
+
+def simulated_truth(
+    users: int = 12, sessions: int = 6, windows: int = 20, size: int = 64, seed: int = 0, *, scene: Scene = Scene()
+) -> Truth:
+    """Where every joint is in every column of the pictures that `simulate` draws for the same numbers and scene."""
+    _check(users, sessions, windows, size, seed)
+    moments = _moments(users, sessions, windows, scene)
+    return stack_tracks([track(look.motion, look.sight, size, look.radar) for look in _looks(moments, seed, scene)])
 
 
 def write_simulated(data: SpectrogramSet, truth: Truth | None, out: Path) -> None:
@@ -108,7 +86,7 @@ def simulate_window(
     """One spectrogram of a gait, float32 [size, size] in [-1, 1], and the physical truth about it."""
     window = sample_window(rng)
     sight = _sight(gait.session, window, Sensor(0, radar))
-    image, truth = _observe(Walk(gait, window), window, sight, rng, size, radar)
+    image, truth = _observe(_Look(Walk(gait, window), window, sight, radar, rng), size)
     return image, {name: value for name, value in truth.items() if name.startswith("true_")}
 
 
@@ -157,6 +135,33 @@ class _Company:
     offset_m: tuple[float, float, float]
 
 
+@dataclass(frozen=True)
+class _Look:
+    """A moment as one radar sees it. rng: of its echo and noise. company: who else is there."""
+
+    motion: Motion
+    window: Window
+    sight: Sight
+    radar: RadarSettings
+    rng: np.random.Generator
+    company: _Company | None = None
+
+
+def _looks(moments: Iterable[_Moment], seed: int, scene: Scene) -> Iterator[_Look]:
+    """Every moment before every sensor, in the order of the table."""
+    people: dict[int, Person] = {}
+    for moment in moments:
+        person = people.setdefault(moment.user, sample_person(seed, moment.user))
+        session = scene.conditions.apply(sample_session(seed, moment.user, moment.session))
+        base = window_generator(seed, *moment.stream)
+        window = sample_window(base)
+        motion = ACTIVITIES[moment.activity](person, session, window, scene.treadmill)
+        company = _company(seed, moment, session) if scene.companion else None
+        for number, sensor in enumerate(scene.sensors):
+            rng = window_generator(seed, *moment.stream, 0, number) if number else base
+            yield _Look(motion, window, _sight(session, window, sensor), sensor.radar, rng, company)
+
+
 def _company(seed: int, moment: _Moment, session: Session) -> _Company:
     person, circumstances, window = sample_companion(seed, moment.user, moment.session, moment.window)
     place = np.random.default_rng([seed, *moment.stream, 5])
@@ -170,17 +175,15 @@ def _sight(session: Session, window: Window, sensor: Sensor) -> Sight:
     return Sight(aspect, session.range_m, session.radar_height_m)
 
 
-def _observe(
-    motion: Motion, window: Window, sight: Sight, rng: np.random.Generator, size: int, radar: RadarSettings,
-    company: _Company | None = None,
-) -> tuple[np.ndarray, dict[str, float]]:  # fmt: skip
-    """(picture, axes and truths for the table) of one moment as one radar sees it."""
+def _observe(look: _Look, size: int) -> tuple[np.ndarray, dict[str, float]]:
+    """(picture, axes and truths for the table)."""
+    motion, sight, radar, rng, company = look.motion, look.sight, look.radar, look.rng, look.company
     session, samples = motion.gait.session, signal_samples(size, radar)
     iq, speed = echo(motion, sight, radar, samples, rng)
     level = np.sqrt(np.mean(np.abs(iq) ** 2))
     if company:
         iq = iq + echo(company.motion, replace(sight, path_offset_m=company.offset_m), radar, samples, rng)[0]
-    iq = receive(iq / level, session.snr_db + window.snr_offset_db, session.clutter_db, radar, rng)
+    iq = receive(iq / level, session.snr_db + look.window.snr_offset_db, session.clutter_db, radar, rng)
     facts = {
         "velocity_min_mps": radar.velocity_min_mps,
         "velocity_max_mps": radar.velocity_max_mps,

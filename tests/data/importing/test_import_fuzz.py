@@ -7,12 +7,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.io
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mdgen.data.dataset import read_dataset
 from mdgen.data.importing.importer import import_dataset
 from mdgen.data.importing.settings import ImportSettings
 from mdgen.data.raw.samples import open_samples
@@ -90,6 +92,39 @@ def test_any_text_as_a_manifest_ends_in_one_line(text: str, header: bool) -> Non
         )
         import_all(source, "stop")
         import_all(source, "skip")
+
+
+REFERENCES = st.one_of(
+    st.sampled_from(
+        ["s.npy#0", "s.npy#99", "s.npy#-1", "s.npy#²", "s.npy", "s.npz#2", "#1", "../s.npy#1", "s.npy#1#2"]
+    ),
+    st.text(max_size=12),
+)
+
+
+@QUICK
+@given(
+    references=st.lists(REFERENCES, min_size=1, max_size=8),
+    kind=st.sampled_from(["u1", "u2", "f4", "f8", "i4"]),
+    shape=st.sampled_from([(5, 8, 8), (5, 8, 8, 3), (5, 1, 8, 8), (5,), (0, 8, 8)]),
+)
+@example(references=["s.npy#0", "s.npy#0"], kind="u1", shape=(5, 8, 8))
+def test_any_reference_into_a_file_of_many_ends_in_one_line(
+    references: list[str], kind: str, shape: tuple[int, ...]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "in"
+        source.mkdir()
+        stack = np.random.default_rng(1).random(shape).astype(kind)
+        np.save(source / "s.npy", stack)
+        np.savez(source / "s.npz", images=stack)
+        pd.DataFrame({"file": references, "user": "u"}).to_csv(source / "manifest.csv", index=False)
+        import_all(source, "stop")
+        import_all(source, "skip")
+        try:
+            read_dataset(source)
+        except MdgenError as error:
+            assert "\n" not in str(error)
 
 
 @QUICK

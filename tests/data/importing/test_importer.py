@@ -1,14 +1,19 @@
 """Importing: folders of pictures become data sets with recordings and roles; killed, it goes on; a plan is shown."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mdgen.data.dataset import ROLES
 from mdgen.data.importing import importer
 from mdgen.data.importing.importer import import_dataset, plan_import
 from mdgen.data.importing.settings import ImportSettings
+from mdgen.data.stacks import Stack
 from mdgen.errors import MdgenError
 from tests.data.importing.material import folder_of, imported, save, truth, values
 
@@ -56,6 +61,19 @@ def test_a_recording_cut_between_roles_is_named_by_its_parts(tmp_path: Path) -> 
     assert (data.table.groupby(["user", "recording"])["split"].nunique() == 1).all()
 
 
+def test_parts_of_an_unknown_recording_are_named_by_role_alone(tmp_path: Path) -> None:
+    data, _ = imported(folder_of(tmp_path / "in", "viridis"), tmp_path / "out", size=32, colormap="rgb")
+    assert set(data.table["recording"]) == {"train", "judge", "val", "test", "unused"}
+
+
+def test_pictures_of_eight_bits_are_kept_level_by_level(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "in")
+    data, _ = imported(source, tmp_path / "out", size=32)
+    pixels = np.stack([np.asarray(Image.open(source / file)) for file in data.table["source"]])
+    assert np.array_equal(np.load(tmp_path / "out/images.npy"), pixels)
+    assert np.abs(data.images[:, 0] - (pixels / 127.5 - 1)).max() < 1e-6
+
+
 def test_files_without_an_order_of_time_are_of_unknown_recording(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "in")
     for number, file in enumerate(sorted(source.rglob("*.png"))):
@@ -65,32 +83,43 @@ def test_files_without_an_order_of_time_are_of_unknown_recording(tmp_path: Path)
     assert "start_column" not in data.table
 
 
-def test_a_killed_import_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+KILLED = """
+import os, signal, sys
+from mdgen.data.importing import importer
+
+converted, real = [], importer.convert_rows
+
+def dying(addresses):
+    facts = real(addresses)
+    converted.extend(facts)
+    if len(converted) == 24:  # stored, but not noted yet
+        os.kill(os.getpid(), signal.SIGKILL)
+    return facts
+
+importer._CHUNK, importer.convert_rows = 8, dying
+importer.import_dataset(sys.argv[1], sys.argv[2])
+"""
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(root)): f.read_bytes() for f in root.rglob("*") if f.is_file()}
+
+
+def test_an_import_killed_by_force_goes_on_and_ends_as_if_undisturbed(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "in")
     imported(source, tmp_path / "whole")
-    converted: list[int] = []
-    real = importer.convert_rows
-
-    def stopping(rows):
-        if len(converted) == 24:
-            raise KeyboardInterrupt
-        converted.extend(rows.index)
-        return real(rows)
-
-    monkeypatch.setattr(importer, "_CHUNK", 8)
-    monkeypatch.setattr(importer, "convert_rows", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        import_dataset(source, tmp_path / "killed")
+    done = subprocess.run([sys.executable, "-c", KILLED, source, tmp_path / "killed"], check=False)
+    assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed").exists()
-    journal = tmp_path / ".killed.importing/journal.csv"
-    journal.write_text(journal.read_text()[:-9])  # the kill tore the last line
-    converted.clear()
-    monkeypatch.setattr(importer, "convert_rows", lambda rows: (converted.extend(rows.index), real(rows))[1])
-    report = import_dataset(source, tmp_path / "killed")
-    assert converted == list(range(23, 48))
-    assert any("went on with an import begun before: 23 of 48" in line for line in report.lines)
-    files = {f.relative_to(tmp_path / "whole") for f in (tmp_path / "whole").rglob("*") if f.is_file()}
-    assert all((tmp_path / "whole" / f).read_bytes() == (tmp_path / "killed" / f).read_bytes() for f in files)
+    unfinished = tmp_path / ".killed.importing"
+    journal = unfinished / "journal.csv"
+    journal.write_text(journal.read_text()[:-9])  # a torn last line
+    stack = Stack(unfinished / "images.npy")
+    stack.write(3, np.zeros((32, 32), np.uint16))  # a picture that never reached the disk
+    stack.close()
+    _, text = imported(source, tmp_path / "killed")
+    assert "went on with an import begun before: 14 of 48" in text
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
     assert [f.name for f in tmp_path.iterdir() if f.name.startswith(".")] == []
 
 

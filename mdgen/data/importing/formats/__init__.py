@@ -23,6 +23,7 @@ FAMILIES = {
     "npz": (".npz",),
     "mat": (".mat",),
     "hdf5": (".h5", ".hdf5", ".hdf", ".he5"),
+    "tar": (".tar",),
     "idx": (),
     "text": (".csv", ".tsv", ".txt"),
 }
@@ -33,7 +34,7 @@ def family_of(name: str) -> str | None:
     """The family of a file by its name, None for what is no data."""
     if name.removesuffix(".gz").endswith("-ubyte"):
         return "idx"
-    return _OF_SUFFIX.get(Path(name).suffix.lower())
+    return _OF_SUFFIX.get(name[name.rfind(".") :].lower())
 
 
 class Source:
@@ -49,9 +50,10 @@ class Source:
 
     def read(self, file: str, name: str = "", index: int = -1) -> np.ndarray:
         """One array, or entry `index` (>= 0) of a stack. Raises `MdgenError` for whatever cannot be read."""
+        if family_of(file) == "pictures":
+            picture = f"{self.root}/{file}"
+            return _guarded(picture, lambda: read_pixels(picture))
         path = self.root / file
-        if family_of(path.name) == "pictures":
-            return _guarded(path, lambda: read_pixels(path))
         return _guarded(path, lambda: self._container(path).read(name, None if index < 0 else index))
 
     def close(self) -> None:
@@ -69,6 +71,7 @@ class Source:
 def _open_container(path: Path) -> Container:
     from mdgen.data.importing.formats.idx import IdxFolder, is_idx
     from mdgen.data.importing.formats.numpy_files import NpyFile, NpyFolder, NpzFile
+    from mdgen.data.importing.formats.tar import TarFile
     from mdgen.data.importing.formats.text import TextMatrix
 
     if path.is_dir():
@@ -84,11 +87,16 @@ def _open_container(path: Path) -> Container:
         from mdgen.data.importing.formats.hdf5 import Hdf5File
 
         return Hdf5File(path)
-    readers: dict[str, Callable[[Path], Container]] = {"npy": NpyFile, "npz": NpzFile, "text": TextMatrix}
+    readers: dict[str, Callable[[Path], Container]] = {
+        "npy": NpyFile,
+        "npz": NpzFile,
+        "tar": TarFile,
+        "text": TextMatrix,
+    }
     return readers[family or ""](path)
 
 
-def _guarded(path: Path, read: Callable):
+def _guarded(path: str | Path, read: Callable):
     try:
         return read()
     except MdgenError as error:

@@ -1,0 +1,39 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mdgen.errors import MachineError, MdgenError
+
+
+def require_free(out: Path) -> None:
+    """Raise `MdgenError` where writing a folder `out` would overwrite something."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise MdgenError(f"{out}: already exists and is not empty; choose another folder, nothing is overwritten")
+
+
+@contextmanager
+def atomic_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `out` when the block ends well and vanishes when it does not."""
+    require_free(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+    except OSError as error:
+        raise MachineError(f"{out}: cannot be written ({error.strerror}); choose another folder") from error
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if out.exists():
+            out.rmdir()
+        os.replace(temporary, out)
+    except OSError as error:
+        raise MachineError(f"{out}: writing failed ({error.strerror or error}); free disk space or move it") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

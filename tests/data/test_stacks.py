@@ -1,0 +1,52 @@
+"""Stacks: pictures come back from any row in any order, to the bit, and what is no stack is one line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mdgen.data.stacks import Stack, from_levels, to_levels
+from mdgen.errors import MdgenError
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_what_is_written_in_any_order_is_read_in_any_order(tmp_path: Path, dtype: str, channels: tuple[int]) -> None:
+    images = np.random.default_rng(0).uniform(-1, 1, (7, 5, 6, *channels)).astype(np.float32)
+    stored = to_levels(images, np.dtype(dtype))
+    stack = Stack.create(tmp_path / "s.npy", stored.shape, stored.dtype)
+    for row in (6, 0, 3, 5, 1, 2, 4):
+        stack.write(row, stored[row])
+    stack.close(sync=True)
+    assert np.array_equal(np.load(tmp_path / "s.npy"), stored)
+    rows = np.array([4, 5, 6, 0, 2, 2])
+    read = Stack(tmp_path / "s.npy")[rows]
+    wanted = images[rows].transpose(0, 3, 1, 2) if channels else images[rows][:, None]
+    assert read.dtype == np.float32
+    assert np.abs(read - wanted).max() <= {"uint8": 1 / 255, "uint16": 1.1 / 65535, "float32": 0}[dtype]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_every_level_comes_back_as_itself(dtype: type) -> None:
+    levels = np.arange(np.iinfo(dtype).max + 1).astype(dtype)
+    assert np.array_equal(to_levels(from_levels(levels), np.dtype(dtype)), levels)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((3, 4)), np.zeros((3, 4, 4), int), np.zeros((2, 1, 4, 4), "f4"), np.zeros((3, 4, 4), "f4", "F")]
+)
+def test_other_arrays_are_no_stacks(tmp_path: Path, array: np.ndarray) -> None:
+    np.save(tmp_path / "s.npy", array)
+    with pytest.raises(MdgenError, match="no stack of pictures"):
+        Stack(tmp_path / "s.npy")
+
+
+def test_a_stack_that_was_cut_off_is_one_line(tmp_path: Path) -> None:
+    np.save(tmp_path / "s.npy", np.zeros((9, 4, 4), np.uint8))
+    content = (tmp_path / "s.npy").read_bytes()
+    (tmp_path / "s.npy").write_bytes(content[:-20])
+    with pytest.raises(MdgenError, match="no whole picture"):
+        Stack(tmp_path / "s.npy")[np.arange(9)]
+    (tmp_path / "s.npy").write_bytes(b"")
+    with pytest.raises(MdgenError, match="cannot be read"):
+        Stack(tmp_path / "s.npy")
