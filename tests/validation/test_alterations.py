@@ -7,7 +7,7 @@ from striders import fresh, of_user, striders
 
 from validation.blocks.alterations import assess_alterations, failing_users, judge_positions
 from validation.context import Context
-from validation.measures.detectors import Rows, interval
+from validation.measures.detectors import ForEach, ForEverybody, Rows, for_each, interval
 from validation.measures.fingerprints import fingerprint, lead_and_lag, mean_velocity, repeats, skewed_changes
 from validation.measures.seams import Seam, worst_seam
 from validation.measures.tampering import ALTERATIONS, tolerated
@@ -210,3 +210,24 @@ def test_no_user_fails_within_the_scatter_of_real_sessions(context):
     users = made.table["user"].to_numpy(str)
     positions = bank.place(Rows(made.images, users, np.full(len(made), "new")))
     assert failing_users([p for p in positions if p.detector.auc > 0.95], 0.8) == {}
+
+
+def test_a_detector_for_each_person_knows_ways_that_differ_between_people():
+    """Of two people who move in opposite ways, and of one who moves in neither, reversal is the opposite sign."""
+    rng, users = np.random.default_rng(0), np.repeat(["left", "right", "still"], 60)
+    way = np.repeat([1.0, -1.0, 0.0], 60)[:, None] * np.ones(8)
+
+    def drawn() -> tuple[np.ndarray, np.ndarray]:
+        return way + rng.normal(size=(180, 8)), -way + rng.normal(size=(180, 8))
+
+    genuine, altered = drawn()
+    unseen, reversed_ = drawn()
+    everybody = ForEverybody(genuine, altered)
+    assert abs(everybody.scores(unseen, users).mean() - everybody.scores(reversed_, users).mean()) < 0.2
+    known = (unseen, Rows(unseen, users, np.char.add(users, np.tile(["1", "2"], 90))))
+    detector = for_each("time reversed", ForEach(genuine, altered, users), known, reversed_, users)
+    assert detector is not None
+    assert detector.blind == ["still"]
+    assert detector.auc > 0.95
+    assert np.abs(detector.sessions).max() < 0.2
+    assert (detector.model.scores(unseen[:3], np.full(3, "stranger")) == 0.5).all()

@@ -189,3 +189,14 @@ def test_a_folder_that_is_not_a_report_is_refused(folder, tmp_path):
 def test_short_names_tell_folders_apart(tmp_path):
     assert short_names([tmp_path / "a", tmp_path / "b"]) == ["a", "b"]
     assert short_names([tmp_path / "a" / "report", tmp_path / "b" / "report"]) == ["a/report", "b/report"]
+
+
+def test_a_name_no_font_can_write_is_told_by_its_numbers(monkeypatch):
+    figures = pytest.importorskip("validation.report.figures")
+    monkeypatch.setattr(figures, "writable", str.isascii)
+    assert figures.label("张 $1") == r"<5f20> \$1"
+
+
+def test_latin_names_are_written_as_they_are():
+    figures = pytest.importorskip("validation.report.figures")
+    assert figures.label("Jörg-ß") == "Jörg-ß"

@@ -72,16 +72,20 @@ class ForEach:
     """A linear discriminant for each user, with the covariance of all, shrunk (Ledoit and Wolf 2004)."""
 
     def __init__(self, genuine: np.ndarray, altered: np.ndarray, users: np.ndarray) -> None:
-        means = {user: np.stack([rows[users == user].mean(axis=0) for rows in (genuine, altered)]) for user in users}
-        rest = [rows - np.stack([means[user][kind] for user in users]) for kind, rows in enumerate((genuine, altered))]
-        precision = np.linalg.inv(ledoit_wolf(np.concatenate(rest), assume_centered=True)[0])
-        self._middle = {user: mean.mean(axis=0) for user, mean in means.items()}
-        self._weights = {user: precision @ (mean[1] - mean[0]) for user, mean in means.items()}
+        names, codes = np.unique(users, return_inverse=True)
+        means = [
+            np.stack([rows[codes == code].mean(axis=0) for code in range(len(names))]) for rows in (genuine, altered)
+        ]
+        rest = np.concatenate([genuine - means[0][codes], altered - means[1][codes]])
+        weights = np.linalg.solve(ledoit_wolf(rest, assume_centered=True)[0], (means[1] - means[0]).T).T
+        self._planes = dict(zip(names, zip(weights, (means[0] + means[1]) / 2, strict=True), strict=True))
 
     def scores(self, features: np.ndarray, users: np.ndarray) -> np.ndarray:
-        """As of `ForEverybody`."""
-        rows = zip(features, users, strict=True)
-        return expit(np.array([(row - self._middle[user]) @ self._weights[user] for row, user in rows]))
+        """As of `ForEverybody`; 0.5 for users it has not met."""
+        found = np.zeros(len(features))
+        for user, (weights, middle) in self._planes.items():
+            found[users == user] = (features[users == user] - middle) @ weights
+        return expit(found)
 
 
 @dataclass(frozen=True)
@@ -180,10 +184,10 @@ class Bank:
     ) -> Detector:  # fmt: skip
         altered = self.describe(pupils, tolerated(pupils.altered(ALTERATIONS[name], rng), rng))
         held_out = self.describe(test, test.altered(ALTERATIONS[name], rng))
-        detector = _for_everybody(name, ForEverybody(genuine, altered), sessions, held_out, test.users)
+        detector = for_everybody(name, ForEverybody(genuine, altered), sessions, held_out, test.users)
         if detector.auc >= enough:
             return detector
-        return _for_each(name, ForEach(genuine, altered, pupils.users), sessions, held_out, test.users) or detector
+        return for_each(name, ForEach(genuine, altered, pupils.users), sessions, held_out, test.users) or detector
 
     def _scaled(self, features: np.ndarray) -> np.ndarray:
         return (features / self._scale).clip(-CLIP, CLIP)
@@ -203,20 +207,20 @@ def rows_of(data: SpectrogramSet, size: int) -> Rows:
     return Rows(shrink(data.images, size), data.table["user"].to_numpy(str), units)
 
 
-def _for_everybody(
+def for_everybody(
     name: str, model: ForEverybody, sessions: tuple[np.ndarray, Rows], altered: np.ndarray, users: np.ndarray
 ) -> Detector:
     """The detector with one zero and one gap. altered: features of the last rows of `sessions`, of `users`, altered."""
     features, known = sessions
     scores, changed = model.scores(features, known.users), model.scores(altered, users)
     real = scores[-len(users) :]
-    zero, gap = _by(real, users), _by(changed, users)
-    zero, gap = zero * 0 + zero.mean(), gap * 0 + max(gap.mean() - zero.mean(), 1e-3)
-    places = _by(scores, known.units) - zero.iloc[0]
-    return Detector(name, model, zero, gap, _auc(real, changed), places.to_numpy() / gap.iloc[0])
+    zero, everybody = float(_by(real, users).mean()), np.unique(known.users)
+    gap = max(float(_by(changed, users).mean()) - zero, 1e-3)
+    places = (_by(scores, known.units).to_numpy() - zero) / gap
+    return Detector(name, model, pd.Series(zero, everybody), pd.Series(gap, everybody), _auc(real, changed), places)
 
 
-def _for_each(
+def for_each(
     name: str, model: ForEach, sessions: tuple[np.ndarray, Rows], altered: np.ndarray, users: np.ndarray
 ) -> Detector | None:
     """The detector with a zero and a gap for every user of whom it can tell; None where it can of fewer than two."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -15,6 +16,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.image import AxesImage
 from sklearn.metrics import roc_curve
 
@@ -27,7 +29,16 @@ from validation.report.page import PIXELS_PER_INCH, SHARPNESS
 REAL, SYNTHETIC = "#1b6ca8", "#d1495b"
 GRAY = "#8a8a8a"
 
+#: Asked, where installed, for what the usual font cannot write: Chinese, Japanese and Korean names above all.
+MORE_FONTS = (
+    "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei", "Droid Sans Fallback", "IPAGothic", "Microsoft YaHei", "SimHei", "PingFang SC",
+    "Hiragino Sans", "Yu Gothic", "Malgun Gothic", "NanumGothic", "Arial Unicode MS",
+)  # fmt: skip
+FONTS = ["sans-serif", *sorted(set(MORE_FONTS) & set(fontManager.get_font_names()), key=MORE_FONTS.index)]
+
 sns.set_theme(style="whitegrid", context="notebook", rc={"figure.dpi": 110, "axes.titlesize": 11, "font.size": 10})
+plt.rcParams["font.family"] = FONTS
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -139,10 +150,17 @@ def verification(result: VerificationResult) -> Figure:
 
 
 def label(text: str) -> str:
-    """A user name as plain text for a figure: no mathematics, no control characters, at most 16 characters."""
+    """A user name as plain text for a figure: no mathematics, no control characters, at most 16 characters; what no
+    installed font can write is named by its number in Unicode."""
     text = "".join(character if character.isprintable() else "�" for character in text)
     text = text if len(text) <= 16 else f"{text[:8]}…{text[-7:]}"
-    return text.replace("$", r"\$")
+    return "".join(c if writable(c) else f"<{ord(c):x}>" for c in text).replace("$", r"\$")
+
+
+@cache
+def writable(character: str) -> bool:
+    """Whether one of the figures' fonts has the character."""
+    return any(get_font(findfont(FontProperties(family=[name]))).get_char_index(ord(character)) for name in FONTS)
 
 
 def _extent(axes: dict[str, float]) -> tuple[float, float, float, float] | None:
