@@ -4,7 +4,7 @@
 
 Times are processor seconds, so that other work on the machine does not count. Two bare Pillow loops stand beside the
 import. `read` opens every picture and makes it an array of gray levels at 64x64: what nobody can leave out. `copy` also
-saves that as PNG, as an import that keeps a picture each would. The import besides checks, inverts colours, finds
+saves that as PNG, as the import does unless it writes one stack. The import besides checks, inverts colours, finds
 recordings, gives roles, and writes pictures and manifest. All take turns; ratios are medians over rounds. Memory is the
 peak of a process of its own for each number of files; what the table itself takes is given beside it. One import is
 killed halfway and goes on.
@@ -38,8 +38,9 @@ KINDS = {
 IMPORT = """
 import json, resource, sys, time
 from mdgen.data.importing.importer import import_dataset
+from mdgen.data.importing.settings import ImportSettings
 start, clock = time.process_time(), time.perf_counter()
-report = import_dataset(sys.argv[1], sys.argv[2])
+report = import_dataset(sys.argv[1], sys.argv[2], ImportSettings(storage=sys.argv[3]))
 seconds, clock = time.process_time() - start, time.perf_counter() - clock
 print(json.dumps([seconds, clock, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, report.windows]))
 """
@@ -75,16 +76,17 @@ def main() -> None:
 def compare(kind: str, options: argparse.Namespace) -> dict[str, float]:
     """Files a second of the loops and the import, in turns."""
     source = draw(options.work / "source", options.files, *KINDS[kind])
-    rates: dict[str, list[float]] = {"read": [], "copy": [], "import": []}
+    rates: dict[str, list[float]] = {"read": [], "copy": [], "import": [], "import_to_stack": []}
     for _ in range(options.rounds):
         rates["read"].append(options.files / bare_loop(source))
         rates["copy"].append(options.files / bare_loop(source, options.work / "copy"))
         rates["import"].append(options.files / run_import(source, options.work / "data")[0])
+        rates["import_to_stack"].append(options.files / run_import(source, options.work / "data", "stack")[0])
     shutil.rmtree(source)
     result = {f"{name}_files_per_s": round(statistics.median(values), 1) for name, values in rates.items()}
-    for loop in ("read", "copy"):
-        ratios = [i / p for i, p in zip(rates["import"], rates[loop], strict=True)]
-        result[f"ratio_to_{loop}"] = round(statistics.median(ratios), 3)
+    for done, loop in (("import", "copy"), ("import", "read"), ("import_to_stack", "read")):
+        ratios = [i / p for i, p in zip(rates[done], rates[loop], strict=True)]
+        result[f"{done}_over_{loop}"] = round(statistics.median(ratios), 3)
     print(kind, result, flush=True)
     return result
 
@@ -102,7 +104,7 @@ def many(options: argparse.Namespace) -> dict[str, object]:
     seconds, wall, peak, _ = run_import(source, data)
     table_mb = pd.read_csv(data / "manifest.csv").memory_usage(deep=True).sum() / 1e6
     shutil.rmtree(data)
-    process = subprocess.Popen([sys.executable, "-c", IMPORT, source, data], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-c", IMPORT, source, data, "files"], stdout=subprocess.DEVNULL)
     time.sleep(wall / 2)
     process.kill()
     process.wait()
@@ -112,7 +114,7 @@ def many(options: argparse.Namespace) -> dict[str, object]:
     small_peak = run_import(source, data)[2]
     shutil.rmtree(options.work)
     growth = (peak - small_peak) / small_peak
-    return {"files": options.many, "ratio_to_read": round(read_s / seconds, 3), "import_s": round(seconds, 1),
+    return {"files": options.many, "import_over_read": round(read_s / seconds, 3), "import_s": round(seconds, 1),
             "peak_mb": {options.many // 10: round(small_peak, 1), options.many: round(peak, 1)},
             "growth": round(growth, 3), "table_mb": round(table_mb, 1),
             "growth_without_table": round((peak - small_peak - 0.9 * table_mb) / small_peak, 3),
@@ -157,12 +159,14 @@ def bare_loop(source: Path, out: Path | None = None) -> float:
     return time.process_time() - start
 
 
-def run_import(source: Path, out: Path, keep: bool = False) -> tuple[float, float, float, int]:
+def run_import(source: Path, out: Path, storage: str = "files", keep: bool = False) -> tuple[float, float, float, int]:
     """(processor seconds, wall seconds, peak MB, windows) of an import in a process of its own, without start-up."""
     shutil.rmtree(out, ignore_errors=True)
     if not keep:
         shutil.rmtree(out.parent / f".{out.name}.importing", ignore_errors=True)
-    done = subprocess.run([sys.executable, "-c", IMPORT, source, out], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT, source, out, storage], check=True, capture_output=True, text=True
+    )
     return tuple(json.loads(done.stdout))  # type: ignore[return-value]
 
 

@@ -82,6 +82,7 @@ def import_(
         str | None, typer.Option(help="Shares of the roles, e.g. train=.5,judge=.25,val=.1,test=.15.")
     ] = None,
     on_error: Annotated[str, typer.Option(help="stop, or skip and list what cannot be read.")] = "stop",
+    storage: Annotated[str, typer.Option(help="files, one for each picture, or one stack of all.")] = "files",
     workers: Annotated[int, typer.Option(help="Processes that convert.", min=1)] = 1,
     raw: Annotated[bool, typer.Option("--raw", help="The files hold radar samples; describe the radar.")] = False,
     radar: Annotated[Path | None, typer.Option(help="YAML that describes the radar, for --raw.")] = None,

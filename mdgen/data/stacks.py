@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.lib import format as npy
+from PIL import Image
 
 from mdgen.errors import MdgenError
 
@@ -73,6 +75,10 @@ class Stack:
             raise MdgenError(f"{self.file}: has no whole picture {row}; it holds {len(self)}: restore or replace it")
         return data
 
+    def levels(self, row: int) -> np.ndarray:
+        """[H, W] or [H, W, 3] of the stack's type: picture `row` as it is stored."""
+        return np.frombuffer(self.bytes_of(row), self.dtype).reshape(self.stored_shape[1:])
+
     def write(self, row: int, picture: np.ndarray) -> None:
         """Store [H, W] or [H, W, 3] of the stack's type as number `row`."""
         os.pwrite(self._descriptor, np.ascontiguousarray(picture), self._offset + row * picture.nbytes)
@@ -82,6 +88,33 @@ class Stack:
         if sync:
             os.fsync(self._descriptor)
         os.close(self._descriptor)
+
+
+def one_file_each(folder: Path, table: pd.DataFrame, images: str = "images") -> pd.DataFrame:
+    """`table` with the pictures it names in stacks of `folder` written to files of their own; the stacks go.
+
+    Gray integers become PNGs of 8 or 16 bits, floats and colours `.npy`: nothing is lost. Files are numbered, so no name becomes a path.
+    """
+    names, _, rows = (column for _, column in table["file"].str.partition("#").items())
+    stacks = {name: Stack(folder / name) for name in names.unique()}
+    (folder / images).mkdir(exist_ok=True)
+    width, files = max(5, len(str(len(table)))), []
+    for number, (name, row) in enumerate(zip(names, rows, strict=True)):
+        files.append(_write_file(folder, f"{images}/{number:0{width}d}", stacks[name].levels(int(row))))
+    for stack in stacks.values():
+        stack.close()
+        stack.file.unlink()
+    return table.assign(file=files)
+
+
+def _write_file(folder: Path, name: str, levels: np.ndarray) -> str:
+    if levels.ndim == 3:  # a PNG of three equal channels is read as gray
+        levels = from_levels(levels.transpose(2, 0, 1))
+    if levels.dtype.kind == "f":
+        np.save(folder / f"{name}.npy", levels)
+        return f"{name}.npy"
+    Image.fromarray(levels).save(folder / f"{name}.png", compress_level=1)  # speckle hardly compresses
+    return f"{name}.png"
 
 
 def from_levels(levels: np.ndarray) -> np.ndarray:

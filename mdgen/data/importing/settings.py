@@ -13,6 +13,9 @@ ScaleName = Literal["auto", "signed", "unit", "gray", "db", "amplitude", "power"
 OrientationName = Literal["auto", "keep", "flip", "transpose", "transpose-flip"]
 
 
+Storage = Literal["files", "stack"]
+
+
 class ImportSettings(Section):
     """Options of `mdgen import`. "auto" and None mean: find out from the data."""
 
@@ -29,6 +32,7 @@ class ImportSettings(Section):
     session_length: int | None = Field(None, ge=1)
     recording_length: int | None = Field(None, ge=1)
     fractions: dict[str, float] = DEFAULT_FRACTIONS
+    storage: Storage = Field("files", description="a file for each picture, or one .npy stack of all")
     on_error: Literal["stop", "skip"] = "stop"
     workers: int = Field(1, ge=1, le=256)
     seed: int = Field(0, ge=0)

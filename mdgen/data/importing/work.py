@@ -19,12 +19,12 @@ import pandas as pd
 
 from mdgen.data.folders import require_free
 from mdgen.data.importing.convert import Fact
-from mdgen.data.importing.settings import ImportSettings
-from mdgen.data.stacks import Stack
+from mdgen.data.importing.settings import ImportSettings, Storage
+from mdgen.data.stacks import Stack, one_file_each
 from mdgen.errors import MachineError, MdgenError
 
 #: Settings that only matter after conversion, or not at all: they may differ when an import goes on.
-_LATER = {"fractions", "seed", "session_length", "recording_length", "workers", "on_error"}
+_LATER = {"fractions", "seed", "session_length", "recording_length", "workers", "on_error", "storage"}
 _IDENTITY = "import.json"
 JOURNAL = "journal.csv"
 
@@ -51,9 +51,10 @@ class Work:
         except OSError as error:
             raise MachineError(f"{self.out}: cannot be written ({error.strerror}); choose another folder") from error
 
-    def finish(self, manifest: pd.DataFrame, skipped: dict[str, str], *aside: str) -> None:
+    def finish(self, manifest: pd.DataFrame, skipped: dict[str, str], storage: Storage, *aside: str) -> None:
         """Write the manifest and what was left out, and turn the folder into the target, without the files `aside`."""
         try:
+            manifest = one_file_each(self.folder, manifest) if storage == "files" else manifest
             manifest.to_csv(self.folder / "manifest.csv", index=False)
             if skipped:
                 table = pd.DataFrame({"file": list(skipped), "reason": list(skipped.values())})
@@ -61,6 +62,9 @@ class Work:
             require_free(self.out)
             for name in (*aside, _IDENTITY):
                 (self.folder / name).unlink(missing_ok=True)
+            for folder in self.folder.iterdir():
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
             if self.out.exists():
                 self.out.rmdir()
             os.replace(self.folder, self.out)

@@ -69,7 +69,7 @@ def import_raw(
             work.discard()
             raise
         raise MdgenError(f"{error} (recordings done already are kept for the next try)") from error
-    work.finish(table, problems.found, *(f"{_FOLDER}/{part.facts.name}" for part in whole))
+    work.finish(table, problems.found, settings.storage, *(f"{_FOLDER}/{part.facts.name}" for part in whole))
     lines += [f"went on with an import begun before: {done} of {len(parts)} recordings were done"] if done else []
     if work.was_other:
         lines.append("warning: an unfinished import of other files or settings was thrown away")

@@ -70,8 +70,19 @@ def test_pictures_of_eight_bits_are_kept_level_by_level(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "in")
     data, _ = imported(source, tmp_path / "out", size=32)
     pixels = np.stack([np.asarray(Image.open(source / file)) for file in data.table["source"]])
-    assert np.array_equal(np.load(tmp_path / "out/images.npy"), pixels)
+    kept = np.stack([np.asarray(Image.open(tmp_path / "out" / file)) for file in data.table["file"]])
+    assert np.array_equal(kept, pixels)
     assert np.abs(data.images[:, 0] - (pixels / 127.5 - 1)).max() < 1e-6
+
+
+def test_a_stack_of_all_pictures_holds_what_their_files_do(tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "in")
+    files, _ = imported(source, tmp_path / "files", size=24)
+    stack, _ = imported(source, tmp_path / "stack", size=24, storage="stack")
+    assert np.load(tmp_path / "stack/images.npy").shape == (48, 24, 24)
+    assert np.array_equal(files.images, stack.images)
+    assert files.table.drop(columns="file").equals(stack.table.drop(columns="file"))
+    assert sorted(f.name for f in (tmp_path / "files").iterdir()) == ["images", "manifest.csv"]
 
 
 def test_files_without_an_order_of_time_are_of_unknown_recording(tmp_path: Path) -> None:
