@@ -2,9 +2,9 @@
 
     python benchmarks/judge_time.py
 
-Four runs, whole reports each: full with an empty cache, the same once more, another synthetic set with that cache, and
-quick with an empty cache. The synthetic sets are fresh windows of the same people. Processor seconds and wall clock go
-to `benchmarks/results/judge_time.json` as soon as they are known.
+Four runs, whole reports each: quick with an empty cache, full with an empty cache, the same once more, and another
+synthetic set with that cache. The synthetic sets are fresh windows of the same people. Processor seconds and wall
+clock go to `benchmarks/results/judge_time.json` as soon as they are known.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as empty:
         full = ValidationSettings(seed=options.seed, cache=Path(cache))
         quick = ValidationSettings(seed=options.seed, cache=Path(empty)).quick()
-        runs = (("full", first, full), ("second run", first, full), ("another set", second, full))
-        for name, synthetic, settings in (*runs, ("quick", first, quick)):
+        again = (("second run", first, full), ("another set", second, full))
+        for name, synthetic, settings in (("quick", first, quick), ("full", first, full), *again):
             found["runs"][name] = timed(real, synthetic, settings)
             print(name, found["runs"][name], flush=True)
             options.result.parent.mkdir(parents=True, exist_ok=True)
