@@ -179,7 +179,8 @@ def _read_pictures(file: Path, numbers: np.ndarray) -> np.ndarray:
         content = Stack(file)
     else:
         return np.repeat(_read_image(file)[None], len(numbers), axis=0)
-    wrong = [number for number in numbers if not number.isdigit() or int(number) >= len(content)]
+    inside = {str(row) for row in range(len(content))}
+    wrong = [number for number in numbers if number not in inside]
     if wrong:
         raise MdgenError(f"{file}: holds {len(content)} pictures, no {wrong[0]!r}; name a row as {file.name}#0")
     images = content[numbers.astype(int)]

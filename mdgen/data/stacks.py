@@ -93,7 +93,8 @@ class Stack:
 def one_file_each(folder: Path, table: pd.DataFrame, images: str = "images") -> pd.DataFrame:
     """`table` with the pictures it names in stacks of `folder` written to files of their own; the stacks go.
 
-    Gray integers become PNGs of 8 or 16 bits, floats and colours `.npy`: nothing is lost. Files are numbered, so no name becomes a path.
+    Gray integers become PNGs of 8 or 16 bits, floats and colours `.npy`: nothing is lost. Files are numbered, so that
+    no name becomes a path.
     """
     names, _, rows = (column for _, column in table["file"].str.partition("#").items())
     stacks = {name: Stack(folder / name) for name in names.unique()}
