@@ -116,15 +116,14 @@ def draw(table: pd.DataFrame) -> Figure:
     for axis, name in zip(axes[0], names, strict=True):
         part = table[table["classifier"] == name]
         part = part[part["windows"] == part["windows"].max()]
-        for arm, rows in part.groupby("arm", sort=False):
+        for place, (arm, rows) in enumerate(part.groupby("arm", sort=False)):
             style = "--" if arm in BASELINES else "-"
-            axis.errorbar(
-                rows["recordings"], rows["accuracy"], rows["deviation"], fmt=f"o{style}", capsize=2, label=arm
-            )
+            beside = rows["recordings"] + 0.06 * (place - (part["arm"].nunique() - 1) / 2)
+            axis.errorbar(beside, rows["accuracy"], rows["deviation"], fmt=f"o{style}", capsize=2, label=arm)
         axis.set(title=name, xlabel="recordings per newcomer", xticks=sorted(set(part["recordings"])))
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("accuracy on unseen recordings")
-    axes[0][-1].legend(fontsize=8, loc="lower right")
+    axes[0][-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
