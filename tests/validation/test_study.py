@@ -56,6 +56,8 @@ def test_fewer_windows_are_among_more(data) -> None:
 def test_people_with_too_few_recordings_are_an_error_that_says_so(data) -> None:
     with pytest.raises(MdgenError, match="ask for fewer"):
         draw_trial(data, RECORDINGS, 4, 0)
+    with pytest.raises(MdgenError, match="see more --windows"):
+        draw_trial(data, 1, 1, 0)
 
 
 def test_arms_hold_the_real_windows_and_so_many_more(data) -> None:

@@ -40,7 +40,8 @@ def draw_trial(data: SpectrogramSet, recordings: int, windows: int, seed: int) -
 
     Which recordings and windows of a newcomer are seen depends on the seed alone; recordings with fewer than half of
     the windows they should give come last. Raises
-    `MdgenError` where fewer than two newcomers, or two others, have more than `recordings` recordings.
+    `MdgenError` where fewer than two newcomers, or two others, have more than `recordings` recordings, or where only one
+    window of each newcomer is seen.
     """
     people = np.random.default_rng([seed // 2, 1]).permutation(data.users)
     newcomers = people[seed % 2 :: 2]
@@ -64,6 +65,10 @@ def draw_trial(data: SpectrogramSet, recordings: int, windows: int, seed: int) -
             "import the data with recordings, or ask for fewer"
         )
     few, test = (data.select(np.sort(np.concatenate(rows))) for rows in (seen, unseen))
+    if len(few) <= used:
+        raise MdgenError(
+            f"{data.name}: one window of each newcomer teaches nothing of how it varies; see more --windows"
+        )
     return Trial(seed, recordings, windows, data.select(known), few, test)
 
 
