@@ -40,8 +40,8 @@ def draw_trial(data: SpectrogramSet, recordings: int, windows: int, seed: int) -
 
     Which recordings and windows of a newcomer are seen depends on the seed alone; recordings with fewer than half of
     the windows they should give come last. Raises
-    `MdgenError` where fewer than two newcomers, or two others, have more than `recordings` recordings, or where only one
-    window of each newcomer is seen.
+    `MdgenError` where fewer than two newcomers, or two others, have more than `recordings` recordings, or where one
+    window of each newcomer is all that is seen.
     """
     people = np.random.default_rng([seed // 2, 1]).permutation(data.users)
     newcomers = people[seed % 2 :: 2]
