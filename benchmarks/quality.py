@@ -62,7 +62,7 @@ def main() -> None:
         "verdict": summary["verdict"],
         "gates": {name: trimmed(gate) for name, gate in summary["gates"].items()},
         "autoencoder": json.loads((run / "logs" / "autoencoder_check.json").read_text()),
-        "minutes": {**before["minutes"], **{name: round(value, 2) for name, value in minutes.items()}},
+        "minutes": before["minutes"] or {name: round(value, 2) for name, value in minutes.items()},
         "peak_memory_gb": max(before["peak_memory_gb"], peak_memory_gb),
         "versions": {
             "python": platform.python_version(),
