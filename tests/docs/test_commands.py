@@ -58,7 +58,7 @@ TINY = {
     "quickstart": [*_TRAIN, "--quick", "--users", "3", *_WALKERS, "--set", "validate.judge_steps=5"],
     "augment-study": [
         *("--recordings", "2", "--windows", "8", "--seeds", "1", "--ratios", "1"),
-        *("--classifiers", "linear", "--styles", ""),
+        *("--classifiers", "linear", "--made", ""),
     ],
 }
 
@@ -75,7 +75,7 @@ GIVEN = {
     "docs/inspect.md": ("data",),
     "docs/objectives.md": ("data", "runs/v"),
     "docs/recipes.md": ("data/cifar10",),
-    "docs/simulator.md": ("data/gait",),
+    "docs/simulator.md": ("data/gait", "few"),
     "docs/scaling.md": ("data", "runs/mine"),
     "docs/study.md": ("data",),
     "docs/your-data.md": ("pictures",),
@@ -157,7 +157,9 @@ def _place(name: str, materials: Path) -> None:
         run(["generate", "--run", str(materials / "trained"), "--out", "for-report"])
         run_or_copy(["validate", "--real", "data", "--synthetic", "for-report", "--out", name])
     else:
-        source = {"newcomers": "newcomers-renamed", "data": "data", "other": "data", "data/gait": "data"}.get(name)
+        source = {"newcomers": "newcomers-renamed", **dict.fromkeys(("data", "other", "few", "data/gait"), "data")}.get(
+            name
+        )
         shutil.copytree(materials / (source or ("stage-1" if name in STAGE_1 else "trained")), name)
 
 
@@ -176,7 +178,7 @@ def parse(arguments: list[str]) -> None:
     group = typer.main.get_command(app)
     command = group.commands[words[0]]  # type: ignore[attr-defined]
     for option in command.params:
-        if option.required and not set(option.opts) & set(words):
+        if option.required and option.param_type_name == "option" and not set(option.opts) & set(words):
             words += [option.opts[0], "1"]
     context = command.make_context(words[0], words[1:])
     if "overrides" in context.params or "config" in context.params:
