@@ -36,6 +36,8 @@ STEPS = {"dpm++": (4, 6, 8, 12, 25, 50), "unipc": (4, 6, 8, 12, 25), "euler": (4
 OTHERS = {"ddim": (8, 25, 50), "dpm++": (8, 12, 25), "unipc": (8, 12, 25)}
 #: Of each measure: mean and margin between two real sets of the same size.
 Noise = dict[str, dict[str, float]]
+#: Sets of other noise that show how much of a difference is chance.
+SEEDS = 6
 MEASURES = ("accuracy", "eer", "kernel_distance")
 
 
@@ -77,6 +79,17 @@ def main() -> None:
     result = {
         "noise_of_real_data": noise,
         "precision": str(resolve_precision(base.precision, torch.device(device))),
+        "over_seeds": {
+            "dpm++ 12": over_seeds(
+                options.run, base.model_copy(update={"sampler": "dpm++", "steps": 12}), opinion, device
+            ),
+            **{
+                f"distilled {run.name}": over_seeds(
+                    run, Run(run).recipe().generate.model_copy(update={"per_user": options.per_user}), opinion, device
+                )
+                for run in options.distilled
+            },
+        },
         "variants": variants(options.variants, options.run, base, opinion, device, options.seed),
         "per_user": options.per_user,
         "seed": options.seed,
@@ -104,6 +117,16 @@ def row(name: str, run: Path, settings: GenerateConfig, opinion: Opinion, device
         "gflop_per_image": flops(maker) * passes / 1e9,
         **measures,
     }
+
+
+def over_seeds(run: Path, settings: GenerateConfig, opinion: Opinion, device: str) -> dict[str, dict[str, float]]:
+    """Mean, lowest and highest of each measure over sets of other noise: how far two sets of one sampler differ."""
+    found = []
+    for seed in range(SEEDS):
+        maker = Maker.of(run, settings, seed, None, device)
+        rows = range(len(maker))
+        found.append(opinion(SpectrogramSet(maker.images(rows), maker.table(rows))))
+    return pd.DataFrame(found).agg(["mean", "min", "max"]).round(4).to_dict()
 
 
 def timed(maker: Maker) -> tuple[SpectrogramSet, float]:
