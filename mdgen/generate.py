@@ -132,16 +132,18 @@ class Maker:
         return {"seed": self.seed, "users": self.users, "checkpoint_sha256": self.weights, **kept}
 
     def _sample(self, rows: range) -> np.ndarray:
-        settings = self.settings
-        sampled = self.pipeline(
-            torch.from_numpy(self.ids(rows)),
-            [sample_generator(self.seed, self._user(n), self._index(n)) for n in rows],
-            guidance_scale=settings.guidance_scale,
-            num_inference_steps=settings.steps,
-            guidance_interval=settings.guidance_interval,
-            guidance_rescale=settings.guidance_rescale,
-        )
-        return sampled.cpu().numpy()
+        return self.pipeline(**self._wishes(rows)).cpu().numpy()
+
+    def _wishes(self, rows: range) -> dict[str, Any]:
+        """What the pipeline is asked for these samples."""
+        return {
+            "user_ids": torch.from_numpy(self.ids(rows)),
+            "generators": [sample_generator(self.seed, self._user(n), self._index(n)) for n in rows],
+            "guidance_scale": self.settings.guidance_scale,
+            "num_inference_steps": self.settings.steps,
+            "guidance_interval": self.settings.guidance_interval,
+            "guidance_rescale": self.settings.guidance_rescale,
+        }
 
     def _halve_or_raise(self, error: RuntimeError) -> None:
         if not should_reduce_batch_size(error):

@@ -13,7 +13,7 @@ from torch import Tensor
 from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.device import resolve_device
-from mdgen.generate import Maker, sample_generator
+from mdgen.generate import Maker
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.training.latents import encode
 
@@ -32,19 +32,11 @@ class Varier(Maker):
     strength: float = 0.5
 
     def _sample(self, rows: range) -> np.ndarray:
-        pipeline, settings = self.pipeline, self.settings
+        pipeline = self.pipeline
         assert isinstance(pipeline, MicroDopplerPipeline)
         own = [self.starts[self._user(n)] for n in rows]
-        states = pipeline.trajectory(
-            torch.from_numpy(self.ids(rows)),
-            [sample_generator(self.seed, self._user(n), self._index(n)) for n in rows],
-            guidance_scale=settings.guidance_scale,
-            num_inference_steps=settings.steps,
-            guidance_interval=settings.guidance_interval,
-            guidance_rescale=settings.guidance_rescale,
-            start=torch.stack([mine[self._index(n) % len(mine)] for mine, n in zip(own, rows, strict=True)]),
-            strength=self.strength,
-        )
+        start = torch.stack([mine[self._index(n) % len(mine)] for mine, n in zip(own, rows, strict=True)])
+        states = pipeline.trajectory(**self._wishes(rows), start=start, strength=self.strength)
         return pipeline.decode(deque(states, maxlen=1)[0]).cpu().numpy()
 
 
