@@ -11,7 +11,6 @@ interrupted run goes on where it stopped; --fresh judges them again.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import platform
 import time
@@ -34,6 +33,7 @@ from sabotage import DOMAINS, SABOTAGES, Material
 import mdgen
 import validation
 from mdgen.data.dataset import SpectrogramSet
+from validation.cache import source_hash
 from validation.context import Context
 from validation.controls import failing_gates
 from validation.results import FAIL, Summary
@@ -173,11 +173,7 @@ def _row(domain: str, case: str, job: Job, data: SpectrogramSet, summary: Summar
 @cache
 def judge_version() -> str:
     """Twelve hexadecimal digits of everything of `validation` that a verdict can depend on."""
-    folder, digest = Path(validation.__file__).parent, hashlib.sha256()
-    for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.yaml")]):
-        if path.relative_to(folder).parts[0] not in WITHOUT_SAY:
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    return source_hash(Path(validation.__file__).parent, WITHOUT_SAY)
 
 
 def replaced(rows: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:

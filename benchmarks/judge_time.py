@@ -2,9 +2,9 @@
 
     python benchmarks/judge_time.py
 
-Four runs, whole reports each: quick with an empty cache, full with an empty cache, the same once more, and another
-synthetic set with that cache. The synthetic sets are fresh windows of the same people. Processor seconds and wall
-clock go to `benchmarks/results/judge_time.json` as soon as they are known.
+Four runs of what `mdgen validate` does, whole reports each: quick with an empty cache, full with an empty cache, the
+same once more, and another synthetic set with that cache. The synthetic sets are fresh windows of the same people.
+Processor seconds and wall clock go to `benchmarks/results/judge_time.json` as soon as they are known.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.simulator import simulate
 from mdgen.data.splits import assign_roles
 from validation.controls import as_synthetic
-from validation.run import validate
 from validation.settings import ValidationSettings
+from validation.tasks import validate
 
 RESULT = Path(__file__).parent / "results" / "judge_time.json"
 USERS, SESSIONS, WINDOWS = 12, 5, 20  #: sessions times windows is 100 of each user
@@ -42,13 +42,13 @@ def data_sets(seed: int) -> tuple[SpectrogramSet, SpectrogramSet, SpectrogramSet
     return real, first, second
 
 
-def timed(real: SpectrogramSet, synthetic: SpectrogramSet, settings: ValidationSettings) -> dict[str, float | str]:
+def timed(real: SpectrogramSet, synthetic: SpectrogramSet, settings: ValidationSettings) -> dict[str, float]:
     """Seconds of one whole report."""
     with tempfile.TemporaryDirectory() as folder:
         wall, processor = time.monotonic(), time.process_time()
-        found = validate(real, synthetic, Path(folder) / "report", settings)
+        code = validate(real, synthetic, Path(folder) / "report", settings, lambda _: None, {})
         spent = {"processor_s": time.process_time() - processor, "wall_s": time.monotonic() - wall}
-    return {name: round(seconds, 1) for name, seconds in spent.items()} | {"verdict": found.summary.verdict}
+    return {name: round(seconds, 1) for name, seconds in spent.items()} | {"exit_code": code}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Features and trained judges kept on disk by the hash of everything they depend on, so that a second run is quick.
+"""Features, judges and whole reports kept on disk by the hash of all they depend on, so that a second run is quick.
 
 Files are safetensors with a checksum inside, written to a temporary name and moved into place. Nothing is unpickled.
 """
@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +85,15 @@ def cache_key(*parts: object) -> str:
         else:
             digest.update(json.dumps(part).encode() + b"\n")
     return digest.hexdigest()
+
+
+def source_hash(folder: Path, without: Collection[str] = ()) -> str:
+    """Twelve hexadecimal digits of all code and settings below `folder`, but for its folders named in `without`."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.yaml")]):
+        if path.relative_to(folder).parts[0] not in without:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _checksum(arrays: Arrays) -> str:

@@ -46,6 +46,10 @@ class Context:
             self._made[key] = make()
         return self._made[key]
 
+    def kept(self, name: str, parts: Sequence[object], make: Callable[[], np.ndarray]) -> np.ndarray:
+        """What `make` gives, kept in the cache as `name` of `parts`, which are all it depends on."""
+        return self.cache.arrays(cache_key(name, torch.__version__, *parts), lambda: {name: make()})[name]
+
     def judging(self, synthetic: SpectrogramSet) -> Context:
         """The same real data, judges, encoders and features, with another synthetic set to judge."""
         other = copy(self)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 
 def several() -> bool:
@@ -22,10 +26,9 @@ def everywhere(condition: bool) -> bool:
     """Whether `condition` holds in every process; all of them must ask."""
     if not several():
         return condition
-    from accelerate import PartialState
     from accelerate.utils import gather_object
 
-    PartialState()
+    _state()
     return all(gather_object([condition]))
 
 
@@ -33,9 +36,17 @@ def encode_shares(encode: Callable[[np.ndarray], np.ndarray], images: np.ndarray
     """`encode(images)` [N, D], where every process encodes its share of the rows and gets all of them, in order."""
     if not several():
         return encode(images)
-    from accelerate import PartialState
     from accelerate.utils import gather_object
 
-    with PartialState().split_between_processes(list(range(len(images)))) as rows:
+    with _state().split_between_processes(list(range(len(images)))) as rows:
         mine = [encode(images[rows])] if len(rows) else []
     return np.concatenate(gather_object(mine))
+
+
+def _state() -> PartialState:
+    """Of the processes; on a machine without a GPU accelerate has to be told so, or every process believes itself
+    alone."""
+    import torch
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.cuda.is_available())

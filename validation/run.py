@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from validation.blocks.verification import assess_verification
 from validation.context import Context
 from validation.findings import Finding
 from validation.networks.inception import assess_inception
+from validation.processes import everywhere, is_main
 from validation.results import Metric, Summary, metrics_table, spreadsheet_safe
 from validation.sets import Sets, prepare_sets
 from validation.settings import ValidationSettings
@@ -81,13 +83,16 @@ def validate(
 
     real: rows with roles train, judge, val, test; without any, they are made and the decisive gates turn advisory.
     synthetic: users among those of `real`, images of the same shape. out: must not exist or be empty; receives
-    summary.json, metrics.csv, per_user.csv, figures/ and report.html. progress: told what is being done, in words.
-    provenance: whatever else the summary should keep. Raises `MdgenError` on sets that do not fit.
+    summary.json, metrics.csv, per_user.csv, figures/ and report.html, by the main process of several. progress: told
+    what is being done, in words. provenance: whatever else the summary should keep. Raises `MdgenError` on sets that do
+    not fit.
     """
     settings = settings or ValidationSettings()
-    with atomic_folder(Path(out)) as folder:
+    with atomic_folder(Path(out)) if is_main() else nullcontext() as folder:
         assessment = assess(real, synthetic, settings, progress, provenance)
-        _write(folder, assessment)
+        if folder is not None:
+            _write(folder, assessment)
+    everywhere(True)  # the other processes go on when the report is there
     return assessment
 
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+import mdgen
+import validation
 from mdgen.data.dataset import SpectrogramSet, write_dataset
-from mdgen.data.folders import require_free
+from mdgen.data.folders import atomic_folder, require_free
 from mdgen.errors import MdgenError
 from validation import controls, run, sifting
+from validation.cache import Arrays, Cache, cache_key, source_hash
+from validation.processes import everywhere, is_main
 from validation.report.compare import compare_reports
 from validation.results import EXIT_CODES, FAIL, PASS, UNAVAILABLE
 from validation.settings import ValidationSettings
@@ -34,10 +40,25 @@ def validate(
     provenance: dict[str, Any],
     kept: Path | None = None,
 ) -> int:
-    """Judge, write the report and print the verdict. With `kept`, sift into that folder first (`_sift`)."""
+    """Judge, write the report and print the verdict. With `kept`, sift into that folder first (`_sift`).
+
+    What was judged before by the same code, settings and packages is not judged again: its report is in the cache.
+    """
     if kept is not None:
         return _sift(real, synthetic, out, settings, say, provenance, kept)
-    run.validate(real, synthetic, out, settings, say, provenance)
+    if is_main():
+        require_free(out)
+    made = []
+
+    def judge() -> Arrays:
+        made.append(run.validate(real, synthetic, out, settings, say, provenance))
+        return _read_files(out)
+
+    files = Cache(settings.cache, say).arrays(_report_key(real, synthetic, settings), judge)
+    if not made and is_main():
+        say("judged before: this is the report that was kept")
+        _write_files(files, out)
+    everywhere(True)  # the other processes go on when the report is there
     return print_verdict(out)
 
 
@@ -76,8 +97,10 @@ def default_cache() -> Path:
 
 
 def print_verdict(report: Path) -> int:
-    """The verdict table of a report, and its exit code."""
+    """Print the verdict table of a report, once however many processes there are, and give its exit code."""
     summary = json.loads((report / "summary.json").read_text(encoding="utf-8"))
+    if not is_main():
+        return EXIT_CODES[summary["verdict"]]
     table = Table("gate", "status", "value", "95 % interval", "threshold", "ceiling", "n")
     for name, gate in summary["gates"].items():
         interval = "" if gate["ci_low"] is None else f"{gate['ci_low']:.3f} to {gate['ci_high']:.3f}"
@@ -90,6 +113,31 @@ def print_verdict(report: Path) -> int:
             console.print(escape(f"{name}: {gate['note']}"))
     console.print(f"verdict: {summary['verdict']}; report: {escape(str(report / 'report.html'))}", soft_wrap=True)
     return EXIT_CODES[summary["verdict"]]
+
+
+def _report_key(real: SpectrogramSet, synthetic: SpectrogramSet, settings: ValidationSettings) -> str:
+    """Of everything a report depends on but the command that asked for it."""
+    code = [source_hash(Path(package.__path__[0])) for package in (mdgen, validation)]
+    packages = [version(name) for name in ("torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib")]
+    sets = [(data.name, data.fingerprint(), data.table.to_json(double_precision=15)) for data in (real, synthetic)]
+    return cache_key("report", code, packages, settings.model_dump(mode="json", exclude={"cache"}), sets)
+
+
+def _read_files(folder: Path) -> Arrays:
+    """Every file below `folder` as bytes, by its path there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): np.frombuffer(path.read_bytes(), np.uint8) for path in files}
+
+
+def _write_files(files: Arrays, out: Path) -> None:
+    """The folder `_read_files` read, whole or not at all."""
+    with atomic_folder(out) as folder:
+        for name, content in files.items():
+            path = folder / name
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise MdgenError(f"{name!r} in the cache leads out of the report; empty the cache")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.tobytes())
 
 
 def _sift(

@@ -3,9 +3,7 @@
 import json
 import os
 import signal
-import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
 
 from mdgen.config import TrainingConfig
-from mdgen.errors import MdgenError
 from mdgen.generate import generate
 from mdgen.run import Run
 from mdgen.training import loop
@@ -26,35 +23,8 @@ from mdgen.training.denoiser import train_denoiser
 from mdgen.training.engine import Engine, StepResult
 from mdgen.training.signals import Interrupted
 from tests.conftest import ridges, tiny_recipe
-from tests.training.toys import CONFIG, PROCESSES, Line, fit
-
-
-def launch(action: Callable[..., object], *arguments: object, processes: int = 2) -> list[int]:
-    """Exit codes of processes that do `action(*arguments)`, started as `accelerate launch` would start them."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    started = [
-        PROCESSES.Process(target=_member, args=(rank, processes, port, action, arguments)) for rank in range(processes)
-    ]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(120)
-        process.kill()
-    return [process.exitcode or 0 for process in started]
-
-
-def _member(rank: int, processes: int, port: int, action: Callable[..., object], arguments: tuple) -> None:
-    os.environ |= {
-        **{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)},
-        **{"LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
-    }
-    torch.set_num_threads(1)
-    try:
-        action(*arguments)
-    except MdgenError as error:
-        os._exit(error.exit_code)
+from tests.processes import launch
+from tests.training.toys import CONFIG, Line, fit
 
 
 def train(run: Path, batch_size: int = 4, **settings: object) -> None:

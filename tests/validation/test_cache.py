@@ -1,16 +1,21 @@
 """The cache gives back what was computed, survives damage, and shares out work between processes."""
 
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mdgen.data.dataset import SpectrogramSet
+from mdgen.errors import MdgenError
+from tests.processes import launch
+from validation import run, tasks
 from validation.cache import Cache, cache_key
 from validation.context import Context
+from validation.controls import as_synthetic
 from validation.networks import encoders
+from validation.networks.encoders import Encoder
 from validation.networks.judge import Judge
 from validation.sets import prepare_sets
 from validation.settings import ValidationSettings
@@ -110,48 +115,49 @@ def test_another_seed_other_steps_or_other_images_are_not_mistaken_for_it(data, 
     assert len([text for text in trained if text.startswith("judge 1 of 1")]) == 3
 
 
-SCRIPT = """
-import sys
-import numpy as np
-import torch
-torch.set_num_threads(1)
-from pathlib import Path
-from validation.cache import Cache
-from validation.networks.encoders import gait_profile
-from validation.processes import is_main
-images = np.load(sys.argv[1])
-encode = gait_profile(16, 16)
-made = Cache(Path(sys.argv[2])).arrays("0ab", lambda: {"features": encode(images), "few": encode(images[:1])})
-if is_main():
-    np.savez(sys.argv[3], **made)
-"""
+def judge_together(real: SpectrogramSet, folder: Path) -> None:
+    """What `accelerate launch --num_processes 2 -m cli validate` does in each process."""
+    rows: list[int] = []
+    watched = encoders.gait_profile(16, 16)
+    shared = Encoder("0ab", lambda images: rows.append(len(images)) or watched.encode(images))
+    features = shared(real.images)
+    np.testing.assert_allclose(features, watched.encode(real.images), rtol=1e-6)
+    assert rows == [len(real) // 2]
+    tasks.validate(real, as_synthetic(real.role("test")), folder / "report", few(folder / "cache"), lambda _: None, {})
+    assert (folder / "report" / "report.html").exists()
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_rows_and_agree_with_one(tmp_path):
-    images = np.random.default_rng(0).uniform(-1, 1, (11, 1, 16, 16)).astype(np.float32)
-    np.save(tmp_path / "images.npy", images)
-    (tmp_path / "script.py").write_text(SCRIPT)
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    names = (str(tmp_path / n) for n in ("script.py", "images.npy", "cache", "made.npz"))
-    done = subprocess.run(
-        [*launch, "--mixed_precision", "no", "--dynamo_backend", "no", *names],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        timeout=250,
-    )
-    assert done.returncode == 0, done.stderr
-    made, encode = np.load(tmp_path / "made.npz"), encoders.gait_profile(16, 16)
-    np.testing.assert_allclose(made["features"], encode(images), rtol=1e-6)
-    np.testing.assert_allclose(made["few"], encode(images[:1]), rtol=1e-6)
-    assert only_file(tmp_path / "cache")
+def test_two_processes_share_the_rows_and_agree_with_one(data, tmp_path):
+    assert launch(judge_together, data, tmp_path) == [0, 0]
+    tasks.validate(data, as_synthetic(data.role("test")), tmp_path / "alone", few(None), lambda _: None, {})
+    together, alone = (pd.read_csv(tmp_path / name / "metrics.csv") for name in ("report", "alone"))
+    pd.testing.assert_frame_equal(together, alone, rtol=1e-4)
+
+
+def few(cache: Path | None) -> ValidationSettings:
+    """The cheapest whole report."""
+    return ValidationSettings(cache=cache, judge_steps=2, verification_steps=2, encoders=("gait_profile",)).quick()
+
+
+def test_what_was_judged_before_is_read_back_the_same_and_other_sets_are_not(data, tmp_path, monkeypatch):
+    settings = few(tmp_path / "cache")
+    synthetic, said = as_synthetic(data.role("test")), []
+
+    def judged(name: str, real=data) -> dict[str, bytes]:
+        said.clear()
+        tasks.validate(real, synthetic, tmp_path / name, settings, said.append, {})
+        return {p.name: p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
+
+    first = judged("first")
+    assert not [text for text in said if "judged before" in text]
+    monkeypatch.setattr(run, "assess", None)
+    assert "report.html" in first
+    assert judged("second") == first
+    assert [text for text in said if "judged before" in text]
+    with pytest.raises(MdgenError, match="first"):
+        judged("first")
+    renamed = replace(data, table=data.table.assign(session=data.table["session"] + "b"))
+    with pytest.raises(TypeError):
+        judged("third", renamed)
+    assert not (tmp_path / "third").exists()

@@ -204,9 +204,13 @@ def _transfer(context: Context, train: SpectrogramSet, unseen: SpectrogramSet, c
     template = Judge(s.seed, s.judge_steps, s.batch_size, s.judge_size, s.device)
     seeds = [s.seed + number for number in range(s.judge_seeds)]
     context.say(f"training {len(seeds)} networks on real and as many on synthetic windows, testing on real ones")
-    key = ("taught by real", *counts.items())
-    real = context.once(key, lambda: rights(template, train, counts, unseen, seeds))
-    synthetic = rights(template, context.sets.synthetic, counts, unseen, seeds)
+
+    def taught(data: SpectrogramSet) -> np.ndarray:
+        parts = (template.get_params(), seeds, counts, data.fingerprint(), unseen.fingerprint())
+        return context.kept("rights", parts, lambda: rights(template, data, counts, unseen, seeds))
+
+    real = context.once(("taught by real", *counts.items()), lambda: taught(train))
+    synthetic = taught(context.sets.synthetic)
     return Transfer(real, synthetic, unseen.table["user"].to_numpy(), unseen.groups.to_numpy(), counts)
 
 
