@@ -249,13 +249,13 @@ def _curves(
     tests = {"unseen": test} | ({"val": labelled(val)} if len(val) else {})
     curves = learning_curve(pools, tests, budgets, s.learning_draws, rng)
     nameless = [
-        recognised(Labelled(synthetic.features, rng.permutation(synthetic.users)), test)
+        recognised(Labelled(synthetic.features, rng.permutation(synthetic.users)), test)[0]
         for _ in range(s.learning_draws)
     ]
     return Curves(
         curves["unseen"],
         {key: macro(right, tests["val"].users) for key, right in curves.get("val", {}).items()},
-        macro(recognised(synthetic, test)[None], test.users),
+        macro(np.array(recognised(synthetic, test)), test.users),
         macro(np.array(nameless), test.users),
     )
 

@@ -68,7 +68,7 @@ def cross_validated(data: Labelled, each: int, rng: np.random.Generator) -> pd.S
         drawn = data.select(random_places(data.users, rng) < each)
         fold, right = random_places(drawn.users, rng) % FOLDS, np.zeros(len(drawn.users), bool)
         for number in range(FOLDS):
-            right[fold == number] = recognised(drawn.select(fold != number), drawn.select(fold == number))
+            right[fold == number] = recognised(drawn.select(fold != number), drawn.select(fold == number))[0]
         found.append(pd.Series(right.astype(float)).groupby(drawn.users).mean())
     return pd.concat(found, axis=1).mean(axis=1)
 

@@ -76,18 +76,20 @@ def time_shifted(images: np.ndarray, seed: int) -> list[np.ndarray]:
         return [shift(torch.from_numpy(np.asarray(images, np.float32))).numpy() for _ in range(SHIFTS)]
 
 
-def recognised(training: Labelled, test: Labelled) -> np.ndarray:
-    """bool [N]: test windows whose user a shrunken linear discriminant (Ledoit and Wolf 2004) learned from `training`.
+def recognised(training: Labelled, *tests: Labelled) -> list[np.ndarray]:
+    """bool [N] for each of `tests`: windows whose user a shrunken linear discriminant (Ledoit and Wolf 2004) learned
+    from `training`.
 
     All users are equally likely to it, however many windows each has. Nothing is recognised after training on fewer
     than two users, or on one window each.
     """
     users = np.unique(training.users)
     if len(users) < 2 or len(training.users) <= len(users):
-        return np.full(len(test.users), False)
+        return [np.full(len(test.users), False) for test in tests]
     priors = np.full(len(users), 1 / len(users))
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
-    return model.fit(training.features, training.users).predict(test.features) == test.users
+    model.fit(training.features, training.users)
+    return [model.predict(test.features) == test.users for test in tests]
 
 
 def learning_curve(
@@ -103,8 +105,8 @@ def learning_curve(
         real_place, synthetic_place = (random_places(pool.users, rng) for pool in (pools.real, pools.synthetic))
         for budget in budgets:
             for arm, training in _arms(pools, real_place, synthetic_place, budget).items():
-                for name, test in tests.items():
-                    found[name].setdefault((budget, arm), []).append(recognised(training, test))
+                for name, right in zip(tests, recognised(training, *tests.values()), strict=True):
+                    found[name].setdefault((budget, arm), []).append(right)
     return {name: {key: np.array(right) for key, right in curve.items()} for name, curve in found.items()}
 
 
