@@ -247,6 +247,10 @@ def augment_study(
     made: Annotated[
         str, typer.Option(help="Windows made: styles others, own; others@0.5: real ones varied; warps. Empty: none.")
     ] = "others,own,others@0.6,warps",
+    sift: Annotated[
+        bool, typer.Option("--sift", help="Also the half of them that is most surely its person's.")
+    ] = False,
+    simulated: Annotated[int, typer.Option(help="Simulated walkers the generator learns too, like --real.", min=0)] = 0,
     config: ConfigOption = "few-shot",
     overrides: SetOption = None,
     device: DeviceOption = "auto",
@@ -261,8 +265,8 @@ def augment_study(
     from validation.study import tasks
 
     recipe, wishes = load_recipe(config, overrides or ()), [*filter(None, made.split(","))]
-    generators = few_shot_generators(wishes, recipe, out / "models", device, make_progress())
-    settings = tasks.read_settings(recordings, windows, seeds, ratios, classifiers)
+    generators = few_shot_generators(wishes, recipe, out / "models", device, make_progress(), simulated)
+    settings = tasks.read_settings(recordings, windows, seeds, ratios, classifiers, sift)
     tasks.study(read_dataset(real), generators, settings, out)
 
 

@@ -45,6 +45,9 @@ def main() -> None:
     parser.add_argument("--ratios", default="5")
     parser.add_argument("--classifiers", default="cnn,linear,frozen")
     parser.add_argument("--made", default="others,others@0.6,warps")
+    parser.add_argument("--sift", action="store_true", help="also the half of them that is most surely its person's")
+    parser.add_argument("--simulated", type=int, default=0, help="walkers that the generator learns beside the people")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], help="override of the recipe few-shot")
     parser.add_argument("--lacking-only", action="store_true", help="only what the few recordings lack: a minute")
     parser.add_argument("--report-only", action="store_true", help="write the tables of what is measured")
@@ -54,14 +57,18 @@ def main() -> None:
         return lacking(options, work)
     if not options.report_only:
         generators = few_shot_generators(
-            [*filter(None, options.made.split(","))], load_recipe("few-shot", options.set), work / "models", "cpu"
-        )
+            [*filter(None, options.made.split(","))], load_recipe("few-shot", options.set), work / "models", "cpu",
+            simulated=options.simulated,
+        )  # fmt: skip
         run_study(people(options), of_trials(generators), settings(options), work)
     report(options, work)
 
 
 def settings(options: argparse.Namespace) -> StudySettings:
-    return read_settings(options.recordings, options.windows, options.seeds, options.ratios, options.classifiers)
+    return read_settings(
+        options.recordings, options.windows, options.seeds, options.ratios, options.classifiers, options.sift,
+        options.first_seed,
+    )  # fmt: skip
 
 
 def lacking(options: argparse.Namespace, work: Path) -> None:

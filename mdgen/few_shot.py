@@ -16,6 +16,8 @@ import pandas as pd
 from mdgen.config import FineTuningConfig, GenerateConfig, Recipe, dump_recipe
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.labels import STYLE
+from mdgen.data.simulator import make_scene, simulate
+from mdgen.data.simulator.like import fit_likeness
 from mdgen.errors import MdgenError
 from mdgen.generate import generate
 from mdgen.pipeline import MicroDopplerPipeline
@@ -37,10 +39,12 @@ WARPS = "warps"
 
 
 def few_shot_generators(
-    wishes: Sequence[str], recipe: Recipe, work: Path, device: str = "auto", progress: Progress | None = None
-) -> dict[str, FewShot]:
+    wishes: Sequence[str], recipe: Recipe, work: Path, device: str = "auto", progress: Progress | None = None,
+    simulated: int = 0,
+) -> dict[str, FewShot]:  # fmt: skip
     """By name. A wish is a style (`others`, `own`, `none`), `others@0.5` for real windows varied to that strength in
-    such a style, or `warps`, which needs no network. Raises `MdgenError` for another wish."""
+    such a style, or `warps`, which needs no network. simulated: walkers among the people known (`FewShotGenerator`).
+    Raises `MdgenError` for another wish."""
     found: dict[str, FewShot] = {}
     for wish in wishes:
         style, _, strength = wish.partition("@")
@@ -49,7 +53,7 @@ def few_shot_generators(
         elif style in WISHES and (not strength or _is_share(strength)):
             name = f"varied by {strength}" if strength else "generated"
             found[f"{name}, styles of {style}" if style != "none" else name] = FewShotGenerator(
-                recipe, work, style, float(strength or 1), device, progress
+                recipe, work, style, float(strength or 1), device, progress, simulated
             )
         else:
             raise MdgenError(f"unknown wish {wish!r}; known: {', '.join(WISHES)}, such as {WISHES[0]}@0.5, and {WARPS}")
@@ -61,10 +65,12 @@ class FewShotGenerator:
 
     def __init__(
         self, recipe: Recipe, work: Path, wish: str = "others", strength: float = 1.0, device: str = "auto",
-        progress: Progress | None = None,
+        progress: Progress | None = None, simulated: int = 0,
     ) -> None:  # fmt: skip
-        """strength: below 1, real windows of the newcomer are varied so much instead of generated anew."""
+        """strength: below 1, real windows of the newcomer are varied so much instead of generated anew. simulated:
+        walkers, fitted to the radar of the known ones, that the model learns beside them, without styles."""
         self.recipe, self.work, self.wish, self.strength = recipe, work, wish, strength
+        self.simulated = simulated
         self.device, self.progress = device, progress or Progress(quiet=True)
 
     def __call__(self, known: SpectrogramSet, few: SpectrogramSet, per_user: int, seed: int = 0) -> SpectrogramSet:
@@ -79,20 +85,35 @@ class FewShotGenerator:
     def taught(self, known: SpectrogramSet, few: SpectrogramSet) -> Path:
         """The run folder of the model that knows both."""
         base = self._base(known)
-        run = Run(self.work / f"taught-{_name(self.recipe, known, few)}")
+        run = Run(self.work / f"taught{self._beside}-{_name(self.recipe, known, few)}")
         if not _finished(run):
             rows = few if self.recipe.fine_tuning.learn == "users" else _replayed(known, few)
             fine_tune(_training(rows), base, run, self.recipe, device=self.device, progress=self.progress)
         return run.path
 
+    @property
+    def _beside(self) -> str:
+        return f"-{self.simulated}-walkers" if self.simulated else ""
+
     def _base(self, known: SpectrogramSet) -> Path:
         plain = self.recipe.model_copy(update={"fine_tuning": FineTuningConfig(), "generate": GenerateConfig()})
-        run = Run(self.work / f"base-{_name(plain, known)}")
+        run = Run(self.work / f"base{self._beside}-{_name(plain, known)}")
         if not _finished(run):
-            rows = _training(known)
+            rows = _training(with_walkers(known, self.simulated) if self.simulated else known)
             train_autoencoder(rows, run, self.recipe, device=self.device, progress=self.progress)
             train_denoiser(rows, run, self.recipe, device=self.device, progress=self.progress)
         return run.path
+
+
+def with_walkers(real: SpectrogramSet, count: int, sessions: int = 4, windows: int = 10) -> SpectrogramSet:
+    """`real` and `count` simulated walkers seen by the same radar, whose recordings have no names: they teach people,
+    not styles."""
+    fit = fit_likeness(real)
+    scene = make_scene(radar=fit.radar, conditions=fit.conditions)
+    made = simulate(count, sessions, windows, real.images.shape[-1], scene=scene)
+    unnamed = made.table.assign(user="simulated " + made.table["user"], session="", recording="")
+    table = pd.concat([real.table, unnamed.reindex(columns=real.table.columns)], ignore_index=True)
+    return SpectrogramSet(np.concatenate([real.images, made.images]), table, real.name)
 
 
 def _name(recipe: Recipe, *sets: SpectrogramSet) -> str:

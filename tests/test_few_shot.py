@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from mdgen.data.dataset import SpectrogramSet
-from mdgen.data.labels import STYLE
+from mdgen.data.labels import STYLE, label_column
+from mdgen.data.simulator import simulate
 from mdgen.errors import MdgenError
-from mdgen.few_shot import FewShotGenerator, few_shot_generators
+from mdgen.few_shot import FewShotGenerator, few_shot_generators, with_walkers
 from mdgen.warps import borrowed_warps, recording_levels, warped
 from tests.conftest import ridges, tiny_recipe
 
@@ -34,6 +35,16 @@ def test_newcomers_are_generated_in_styles_of_others_by_models_trained_once(tmp_
     np.testing.assert_array_equal(alike(known, few, 5, seed=1).images, alike(known, few, 5, seed=2).images)
     assert not np.array_equal(varied(known, few, 5, seed=1).images, varied(known, few, 5, seed=2).images)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/model_index.json")} == folders
+
+
+def test_simulated_walkers_join_the_known_people_without_styles() -> None:
+    data = simulate(3, 4, 3, 32, seed=5)
+    both = with_walkers(data, 3, sessions=4, windows=1)
+    assert both.table.head(len(data)).equals(data.table)
+    more = both.table[len(data) :]
+    assert len(more) == 12
+    assert not set(more["user"]) & set(data.users)
+    assert set(label_column(more.reset_index(drop=True), STYLE)) == {""}
 
 
 def test_a_warp_changes_a_window_as_a_recording_differs_from_another() -> None:

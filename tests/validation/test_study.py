@@ -6,7 +6,7 @@ import pytest
 
 from mdgen.data.dataset import SpectrogramSet, make_table
 from mdgen.errors import MdgenError
-from validation.study.arms import BASELINES, COPIES, level_free, training_sets
+from validation.study.arms import BASELINES, COPIES, level_free, sifted, training_sets
 from validation.study.run import KEY, StudySettings, run_study
 from validation.study.summary import markdown, summarise, write_summary
 from validation.study.tasks import read_settings
@@ -71,6 +71,17 @@ def test_arms_hold_the_real_windows_and_so_many_more(data) -> None:
         assert np.array_equal(images[:few], trial.few.images)
         assert np.array_equal(users[:few], trial.few.table["user"])
     assert COPIES == 10
+
+
+def test_sifting_keeps_the_half_that_is_most_like_the_few_windows_of_its_person(data) -> None:
+    trial = draw_trial(data, 1, 4, 0)
+    others = dict(zip(trial.few.users, np.roll(trial.few.users, 1), strict=True))
+    wrong = trial.few.table.assign(user=trial.few.table["user"].map(others))
+    images = np.concatenate([trial.few.images, trial.few.images])
+    table = pd.concat([wrong, trial.few.table], ignore_index=True)
+    kept = sifted(trial, SpectrogramSet(images, table))
+    assert np.array_equal(kept.images, trial.few.images)
+    assert kept.table["user"].tolist() == trial.few.table["user"].tolist()
 
 
 def test_the_level_free_view_forgets_gain_and_level(data) -> None:

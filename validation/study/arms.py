@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import pandas as pd
 import torch
 
 from mdgen.data.dataset import SpectrogramSet
 from validation.networks.network import MAX_SHIFT, Augment, seeded_thread
+from validation.study.classifiers import linear
 from validation.study.trials import Trial
 
 REAL, SHIFTED, CLASSICAL = "real", "real + time shift", "real + classical"
@@ -39,6 +41,15 @@ def training_sets(trial: Trial, made: Mapping[str, SpectrogramSet], ratios: tupl
             more = windows.images[rows], windows.table["user"].to_numpy()[rows]
             arms[f"{name} x{ratio}"] = tuple(np.concatenate(pair) for pair in zip(shifted, more, strict=True))
     return arms
+
+
+def sifted(trial: Trial, windows: SpectrogramSet) -> SpectrogramSet:
+    """The half of each newcomer's windows that a discriminant is surest of; it learned the few real ones alone."""
+    users = windows.table["user"].to_numpy()
+    model = linear(trial).fit(trial.few.images, trial.few.table["user"].to_numpy())
+    own = model.predict_log_proba(windows.images)[np.arange(len(users)), np.searchsorted(model.classes_, users)]
+    place = pd.Series(-own).groupby(users).rank(method="first").to_numpy()
+    return windows.select(place <= windows.table.groupby("user")["user"].transform("size").to_numpy() / 2)
 
 
 def level_free(images: np.ndarray) -> np.ndarray:

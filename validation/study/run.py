@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
-from validation.study.arms import Generator, level_free, training_sets
+from validation.study.arms import Generator, level_free, sifted, training_sets
 from validation.study.classifiers import CLASSIFIERS
 from validation.study.diagnosis import diagnose
 from validation.study.limits import limits
@@ -34,7 +34,7 @@ class StudySettings(BaseModel):
     seeds: tuple[int, ...] = tuple(range(6))
     ratios: tuple[int, ...] = (3, 10)
     classifiers: tuple[str, ...] = ("cnn", "linear", "frozen")
-    few_trials: bool = Field(False, description="only the largest number of windows with each number of recordings")
+    sift: bool = Field(False, description="also the half of the windows made that are most surely their person's")
 
     def trials(self, data: SpectrogramSet) -> Iterator[Trial]:
         """In an order in which an interrupted study is still balanced."""
@@ -43,7 +43,7 @@ class StudySettings(BaseModel):
             raise MdgenError(f"study: unknown classifier {', '.join(sorted(unknown))}; known: {', '.join(CLASSIFIERS)}")
         for seed in self.seeds:
             for recordings in self.recordings:
-                for windows in (max(self.windows),) if self.few_trials else self.windows:
+                for windows in self.windows:
                     yield draw_trial(data, recordings, windows, seed)
 
 
@@ -69,7 +69,10 @@ def run_study(
     for trial in settings.trials(data):
         if (trial.seed, trial.recordings, trial.windows) in known:
             continue
-        made = {name: generator(trial, max(settings.ratios) * trial.windows) for name, generator in generators.items()}
+        wanted = max(settings.ratios) * trial.windows * (2 if settings.sift else 1)
+        made = {name: generator(trial, wanted) for name, generator in generators.items()}
+        if settings.sift:
+            made |= {f"{name}, sifted": sifted(trial, windows) for name, windows in made.items()}
         _add(diagnose(trial, made), out / "diagnosis.csv")
         _add(limits(trial), out / "limits.csv")
         rows = pd.DataFrame(list(_measured(trial, made, settings)), columns=COLUMNS)

@@ -15,14 +15,17 @@ from validation.study.summary import write_summary
 FewShot = Callable[[SpectrogramSet, SpectrogramSet, int, int], SpectrogramSet]
 
 
-def read_settings(recordings: str, windows: str, seeds: int, ratios: str, classifiers: str) -> StudySettings:
+def read_settings(
+    recordings: str, windows: str, seeds: int, ratios: str, classifiers: str, sift: bool = False, first_seed: int = 0
+) -> StudySettings:
     """From comma-separated options."""
     return StudySettings(
         recordings=_numbers(recordings, "--recordings"),
         windows=_numbers(windows, "--windows"),
         ratios=_numbers(ratios, "--ratios"),
-        seeds=tuple(range(seeds)),
+        seeds=tuple(range(first_seed, first_seed + seeds)),
         classifiers=tuple(classifiers.split(",")),
+        sift=sift,
     )
 
 
