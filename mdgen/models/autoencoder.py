@@ -48,8 +48,11 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
 AUTOENCODERS = (PatchAutoencoder, AutoencoderKL, VQAutoencoder, VectorAutoencoder, PixelAutoencoder)
 
 
-def build_autoencoder(config: AutoencoderConfig, picture_shape: tuple[int, int, int]) -> nn.Module:
-    """The autoencoder of a recipe for pictures (C, H, W); raises `MdgenError` for a size it cannot halve so often."""
+def build_autoencoder(
+    config: AutoencoderConfig, picture_shape: tuple[int, int, int], floor_level: float = -1.0
+) -> nn.Module:
+    """The autoencoder of a recipe for pictures (C, H, W) whose floor ends at `floor_level`; raises `MdgenError` for a
+    size it cannot halve so often."""
     in_channels, height, width = picture_shape
     if config.kind in ("patch", "kl", "vq") and (height % config.downsample or width % config.downsample):
         raise MdgenError(
@@ -66,6 +69,7 @@ def build_autoencoder(config: AutoencoderConfig, picture_shape: tuple[int, int, 
             channels=config.channels,
             blocks=config.blocks,
             floor_margin=config.floor_margin,
+            floor_level=floor_level,
         )
     if config.kind == "vq":
         return VQAutoencoder(

@@ -18,12 +18,26 @@ from torch import Tensor, nn
 from mdgen.models.blocks import ResidualBlock
 from mdgen.models.latents import STARTING_LOG_VARIANCE
 
+#: Of 255: the peak of a floor lies below the first of these levels, and is narrower than the second.
+FLOOR_PEAK, FLOOR_WIDTH = 6, 16
+
+
+def floor_level(images: np.ndarray) -> float:
+    """The level at or below which pixels of `images` are the floor: where the histogram is lowest behind the peak
+    at its low end. -1 where the floor is clipped cleanly, or where there is none."""
+    levels = np.bincount(np.round((images.ravel() + 1) * 127.5).astype(int).clip(0, 255), minlength=256)
+    peak = int(levels[:FLOOR_PEAK].argmax())
+    end = peak + int(levels[peak : peak + FLOOR_WIDTH].argmin())
+    clean = np.count_nonzero(images <= -1) > 0.5 * levels[: end + 1].sum()
+    return -1.0 if clean or levels[peak] < 0.1 * images.size else (end + 0.5) / 127.5 - 1
+
 
 class PatchAutoencoder(ModelMixin, ConfigMixin):
     """KL autoencoder that works on patches: [N, C, H, W] -> latents [N, latent_channels, H/patch, W/patch].
 
-    floor_margin: pixels at the floor, -1, are clipped: all that is known is that they lie at or below it. They are
-    encoded as -1 - floor_margin, so that latents a little off still decode to the floor, once clamped, not to haze.
+    floor_margin: pixels at the floor are clipped: all that is known is that they lie at or below it. They are encoded
+    lower by floor_margin, so that latents a little off still decode to the floor, not to haze. floor_level: pixels at
+    or below it are the floor (`floor_level` measures it); above -1 where pictures went through a lossy format.
 
     A linear path from patch to latent and back runs beside the convolutions. It starts as the cosine transform of the
     patch (its `latent_channels` lowest frequencies), so training starts from a sensible code and spends its steps on
@@ -40,6 +54,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         channels: int = 64,
         blocks: int = 2,
         floor_margin: float = 0.0,
+        floor_level: float = -1.0,
         latents_mean: list[float] | None = None,
         latents_std: list[float] | None = None,
     ) -> None:
@@ -63,7 +78,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
 
     def encode(self, x: Tensor) -> AutoencoderKLOutput:
         """The posterior over latents of images [N, C, H, W] in [-1, 1]."""
-        folded = self.fold(torch.where(x <= -1, x - self.config.floor_margin, x))
+        folded = self.fold(torch.where(x <= self.config.floor_level, x - self.config.floor_margin, x))
         mean, logvar = self.encoder_out(self.encoder_blocks(self.encoder_in(folded))).chunk(2, dim=1)
         moments = torch.cat([mean + self.encoder_linear(folded), logvar], dim=1)
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(moments))
@@ -71,7 +86,9 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
     def decode(self, z: Tensor) -> DecoderOutput:
         """Images of latents; not clamped, so that a loss sees how far they overshoot."""
         residual = self.decoder_out(self.decoder_blocks(self.decoder_in(z)))
-        return DecoderOutput(sample=self.unfold(self.decoder_linear(z) + residual))
+        x = self.unfold(self.decoder_linear(z) + residual)
+        floor, margin = self.config.floor_level, self.config.floor_margin
+        return DecoderOutput(sample=torch.where(x <= floor - margin / 2, (x + margin).clamp(max=floor), x))
 
     @torch.no_grad()
     def _start_linear(self, in_channels: int, patch: int, latent_channels: int) -> None:
