@@ -39,8 +39,9 @@ from mdgen.training.joint import train_joint
 from mdgen.training.latent_classifier import train_latent_classifier
 from validation.networks.network import shrink
 
-#: Steps whose cost is measured to fit a schedule: the difference of the two, so that what comes once cancels out.
-PROBE_STEPS = 4, 24
+#: Steps whose cost is measured to fit a schedule: the difference of the two, so that what comes once cancels out. Many,
+#: because what comes once costs seconds and varies.
+PROBE_STEPS = 10, 110
 #: Trained for no other end than to be guided away from.
 WEAK_STEPS = 300
 
