@@ -49,10 +49,10 @@ AUTOENCODERS = (PatchAutoencoder, AutoencoderKL, VQAutoencoder, VectorAutoencode
 
 
 def build_autoencoder(
-    config: AutoencoderConfig, picture_shape: tuple[int, int, int], floor_level: float = -1.0
+    config: AutoencoderConfig, picture_shape: tuple[int, int, int], floor: tuple[float, float] = (-1.0, -1.0)
 ) -> nn.Module:
-    """The autoencoder of a recipe for pictures (C, H, W) whose floor ends at `floor_level`; raises `MdgenError` for a
-    size it cannot halve so often."""
+    """The autoencoder of a recipe for pictures (C, H, W) with such a `floor`; raises `MdgenError` for a size it cannot
+    halve so often."""
     in_channels, height, width = picture_shape
     if config.kind in ("patch", "kl", "vq") and (height % config.downsample or width % config.downsample):
         raise MdgenError(
@@ -69,7 +69,7 @@ def build_autoencoder(
             channels=config.channels,
             blocks=config.blocks,
             floor_margin=config.floor_margin,
-            floor_level=floor_level,
+            floor=floor,
         )
     if config.kind == "vq":
         return VQAutoencoder(

@@ -20,24 +20,28 @@ from mdgen.models.latents import STARTING_LOG_VARIANCE
 
 #: Of 255: the peak of a floor lies below the first of these levels, and is narrower than the second.
 FLOOR_PEAK, FLOOR_WIDTH = 6, 16
+#: What a floor's pixels differ by is of no use, and latents a little off make it greater.
+FLOOR_CONTRAST = 0.2
 
 
-def floor_level(images: np.ndarray) -> float:
-    """The level at or below which pixels of `images` are the floor: where the histogram is lowest behind the peak
-    at its low end. -1 where the floor is clipped cleanly, or where there is none."""
+def find_floor(images: np.ndarray) -> tuple[float, float]:
+    """Typical and highest level of the floor of `images`: the peak at the low end of their histogram, and where the
+    histogram is lowest behind it. -1 and -1 where the floor is clipped cleanly, or where there is none."""
     levels = np.bincount(np.round((images.ravel() + 1) * 127.5).astype(int).clip(0, 255), minlength=256)
     peak = int(levels[:FLOOR_PEAK].argmax())
     end = peak + int(levels[peak : peak + FLOOR_WIDTH].argmin())
     clean = np.count_nonzero(images <= -1) > 0.5 * levels[: end + 1].sum()
-    return -1.0 if clean or levels[peak] < 0.1 * images.size else (end + 0.5) / 127.5 - 1
+    none = clean or levels[peak] < 0.1 * images.size
+    return (-1.0, -1.0) if none else (peak / 127.5 - 1, (end + 0.5) / 127.5 - 1)
 
 
 class PatchAutoencoder(ModelMixin, ConfigMixin):
     """KL autoencoder that works on patches: [N, C, H, W] -> latents [N, latent_channels, H/patch, W/patch].
 
-    floor_margin: pixels at the floor are clipped: all that is known is that they lie at or below it. They are encoded
-    lower by floor_margin, so that latents a little off still decode to the floor, not to haze. floor_level: pixels at
-    or below it are the floor (`floor_level` measures it); above -1 where pictures went through a lossy format.
+    floor: the typical and the highest level of pixels at the floor (`find_floor`); both are -1 but where pictures went
+    through a lossy format. Such pixels are clipped: all that is known is that they lie at or below the floor. They are
+    encoded lower by floor_margin, so that latents a little off still decode to the floor, not to haze, and come back
+    with `FLOOR_CONTRAST` of their differences from the typical level.
 
     A linear path from patch to latent and back runs beside the convolutions. It starts as the cosine transform of the
     patch (its `latent_channels` lowest frequencies), so training starts from a sensible code and spends its steps on
@@ -54,7 +58,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         channels: int = 64,
         blocks: int = 2,
         floor_margin: float = 0.0,
-        floor_level: float = -1.0,
+        floor: tuple[float, float] = (-1.0, -1.0),
         latents_mean: list[float] | None = None,
         latents_std: list[float] | None = None,
     ) -> None:
@@ -78,7 +82,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
 
     def encode(self, x: Tensor) -> AutoencoderKLOutput:
         """The posterior over latents of images [N, C, H, W] in [-1, 1]."""
-        folded = self.fold(torch.where(x <= self.config.floor_level, x - self.config.floor_margin, x))
+        folded = self.fold(torch.where(x <= self.config.floor[1], x - self.config.floor_margin, x))
         mean, logvar = self.encoder_out(self.encoder_blocks(self.encoder_in(folded))).chunk(2, dim=1)
         moments = torch.cat([mean + self.encoder_linear(folded), logvar], dim=1)
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(moments))
@@ -87,8 +91,13 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         """Images of latents; not clamped, so that a loss sees how far they overshoot."""
         residual = self.decoder_out(self.decoder_blocks(self.decoder_in(z)))
         x = self.unfold(self.decoder_linear(z) + residual)
-        floor, margin = self.config.floor_level, self.config.floor_margin
-        return DecoderOutput(sample=torch.where(x <= floor - margin / 2, (x + margin).clamp(max=floor), x))
+        return DecoderOutput(sample=self._floored(x) if self.config.floor_margin else x)
+
+    def _floored(self, x: Tensor) -> Tensor:
+        """Pixels below the gap between floor and signal, back at the floor."""
+        (typical, highest), margin = self.config.floor, self.config.floor_margin
+        floor = typical + FLOOR_CONTRAST * (x + margin - typical)
+        return torch.where(x <= highest - margin / 2, floor.clamp(max=highest), x)
 
     @torch.no_grad()
     def _start_linear(self, in_channels: int, patch: int, latent_channels: int) -> None:

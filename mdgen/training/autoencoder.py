@@ -17,7 +17,7 @@ from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.windows import WindowCutter
 from mdgen.errors import MdgenError
 from mdgen.models.autoencoder import AUTOENCODERS, build_autoencoder
-from mdgen.models.patch_autoencoder import floor_level
+from mdgen.models.patch_autoencoder import find_floor
 from mdgen.progress import Progress
 from mdgen.run import Run, on_main_process, row_names, training_data
 from mdgen.training.autoencoder_check import (
@@ -57,7 +57,7 @@ def train_autoencoder(
         windows = WindowCutter.of(train_data, recipe.data.augment)
         held_out = validation_images(data)
         task = AutoencoderTask(
-            build_autoencoder(config, picture_shape(data), floor_level(train_data.images)),
+            build_autoencoder(config, picture_shape(data), find_floor(train_data.images)),
             windows,
             config,
             row_names(train_data, windows.rows),

@@ -7,7 +7,7 @@ import torch
 from mdgen.config import AutoencoderConfig, load_recipe
 from mdgen.errors import MdgenError
 from mdgen.models.autoencoder import AUTOENCODERS, build_autoencoder, last_layer
-from mdgen.models.patch_autoencoder import floor_level
+from mdgen.models.patch_autoencoder import FLOOR_CONTRAST, find_floor
 from mdgen.models.vq_autoencoder import Codebook, VQAutoencoder, perplexity
 
 KINDS = {"patch": (4, 8, 12), "kl": (4, 8, 12), "vq": (4, 8, 12), "vector": (4, 1, 1), "none": (1, 32, 48)}
@@ -135,17 +135,19 @@ def test_a_floor_blurred_by_a_lossy_format_is_found_and_comes_back_as_floor():
     rng = np.random.default_rng(0)
     images = np.where(rng.random((8, 1, 32, 32)) < 0.6, rng.choice([0, 1, 1, 1, 2, 3], (8, 1, 32, 32)) / 127.5 - 1, 0)
     images = np.where(images == 0, rng.uniform(-0.8, 1, images.shape), images).astype(np.float32)
-    level = floor_level(images)
+    typical, level = find_floor(images)
+    assert typical == pytest.approx(1 / 127.5 - 1)
     assert 3 / 127.5 - 1 < level < -0.9
-    assert floor_level(np.where(images < -0.9, -1, images)) == -1
-    assert floor_level(images.clip(-0.7, 1)) == -1
+    assert find_floor(np.where(images < -0.9, -1, images)) == (-1, -1)
+    assert find_floor(images.clip(-0.7, 1)) == (-1, -1)
     config = AutoencoderConfig(kind="patch", latent_channels=16, floor_margin=0.2)
-    autoencoder = build_autoencoder(config, (1, 32, 32), level).eval()
+    autoencoder = build_autoencoder(config, (1, 32, 32), (typical, level)).eval()
     latents = autoencoder.encode(torch.from_numpy(images)).latent_dist.mean.detach()
     exact = autoencoder.decode(latents).sample.detach().numpy()
-    np.testing.assert_allclose(exact, images, atol=1e-5)
-    hazy = autoencoder.decode(latents + 0.03 * torch.from_numpy(rng.standard_normal(latents.shape, np.float32))).sample
     floor = images <= level
-    hazy = hazy.detach().numpy()
+    np.testing.assert_allclose(exact[~floor], images[~floor], atol=1e-5)
+    np.testing.assert_allclose(exact[floor] - typical, FLOOR_CONTRAST * (images[floor] - typical), atol=1e-5)
+    error = 0.03 * torch.from_numpy(rng.standard_normal(latents.shape, np.float32))
+    hazy = autoencoder.decode(latents + error).sample.detach().numpy()
     assert (hazy[floor] <= level).mean() > 0.99
     assert (hazy[~floor] > level).mean() > 0.99

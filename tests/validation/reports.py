@@ -58,7 +58,9 @@ def findings() -> list[Finding]:
         [f"{SCRIPT} has few images"],
     )  # fmt: skip
     long_name = Gate("tstr", "inconclusive", 0.7, 0.6, 0.8, 0.72, 0.8, 600)
-    texture = Finding("Texture", gates=[GATES[3], long_name], per_user=by_user[["step_hz"]], drawings=[drawing("texture")])
+    texture = Finding(
+        "Texture", gates=[GATES[3], long_name], per_user=by_user[["step_hz"]], drawings=[drawing("texture")]
+    )
     return [recognition, texture]
 
 
