@@ -16,6 +16,7 @@ import yaml
 from mdgen import __version__
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("cli", "mdgen", "validation", "configs")
 DOCUMENTED = ("mdgen.config", "mdgen.data.dataset", "mdgen.diffusion", "mdgen.training.task", "validation.rules")
 
 
@@ -23,9 +24,9 @@ DOCUMENTED = ("mdgen.config", "mdgen.data.dataset", "mdgen.diffusion", "mdgen.tr
 def wheel(tmp_path_factory) -> Path:
     """Built from a copy, since building leaves folders behind."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("mdgen", "validation", "configs"):
+    for name in PACKAGES:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("cli.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     build = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(source)]
     subprocess.run([sys.executable, *build], check=True, capture_output=True)
@@ -36,13 +37,10 @@ def test_the_wheel_holds_all_that_the_packages_read(wheel: Path) -> None:
     held = set(zipfile.ZipFile(wheel).namelist())
     kinds = ("*.py", "*.yaml", "*.j2", "py.typed")
     wanted = {
-        str(file.relative_to(ROOT))
-        for package in ("mdgen", "validation", "configs")
-        for kind in kinds
-        for file in (ROOT / package).rglob(kind)
+        str(file.relative_to(ROOT)) for package in PACKAGES for kind in kinds for file in (ROOT / package).rglob(kind)
     }
     assert {"mdgen/py.typed", "validation/py.typed", "validation/gates.yaml", "configs/quickstart.yaml"} <= wanted
-    assert wanted | {"cli.py"} <= held
+    assert wanted <= held
     assert not [name for name in held if name.startswith(("tests", "benchmarks", "docs"))]
     assert [name for name in held if name.endswith("LICENSE")]
 

@@ -33,15 +33,16 @@ def _file_of(module: str) -> Path | None:
 
 
 def _drawn_as(module: str) -> str:
-    """The part of a module's name that the picture shows: `mdgen.data` of `mdgen.data.raw.samples`."""
-    return ".".join(module.split(".")[:2])
+    """What the picture shows of a module: `mdgen.data` of `mdgen.data.raw.samples`, `cli` of all in it."""
+    package, *inner = module.split(".")
+    return ".".join([package, *inner[:1]]) if package != "cli" else package
 
 
 @cache
 def imports() -> dict[Edge, str]:
     """(importing, imported) -> file, at any depth of the code, for the parts that the picture shows."""
     found: dict[Edge, str] = {}
-    for file in (ROOT / "cli.py", *(ROOT / "mdgen").rglob("*.py"), *(ROOT / "validation").rglob("*.py")):
+    for file in [path for package in ("cli", "mdgen", "validation") for path in (ROOT / package).rglob("*.py")]:
         here = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for there in _imported(ast.parse(file.read_text(encoding="utf-8"))):
             if _file_of(there) and "." in there and _drawn_as(here) != _drawn_as(there):
