@@ -136,8 +136,8 @@ def check(
 
     Example: mdgen check --run runs/walkers --data data
     """
-    from mdgen.check.findings import exit_code
     from mdgen.check.recipe import check_recipe, stand_in
+    from mdgen.check.remarks import exit_code
     from mdgen.check.run import check_run
     from mdgen.config import load_recipe
     from mdgen.data.dataset import read_dataset
@@ -149,11 +149,11 @@ def check(
     if config:
         recipe = load_recipe(config, overrides or ())
         judge_settings(recipe)
-        findings = check_recipe(recipe, stand_in(size) if given is None else given)
+        remarks = check_recipe(recipe, stand_in(size) if given is None else given)
     else:
-        findings = check_run(Run(required(run, "--run")), given, identity_judge(given, 0) if given else None)
-    print("\n".join(finding.line() for finding in findings))
-    return exit_code(findings)
+        remarks = check_run(Run(required(run, "--run")), given, identity_judge(given, 0) if given else None)
+    print("\n".join(remark.line() for remark in remarks))
+    return exit_code(remarks)
 
 
 def stage_1(
