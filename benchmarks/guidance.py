@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+from curves import save_lines
 from opinion import Opinion
 
 from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet, read_dataset
-from mdgen.figures import save_lines
 from mdgen.generate import generate
 from mdgen.run import Run
 
