@@ -15,8 +15,10 @@ from mdgen.commands.options import (
     DryRunOption,
     FromOption,
     MinutesOption,
+    NewRunOption,
     RunOption,
     SetOption,
+    SourceOption,
     command,
     make_progress,
     print_plan,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from mdgen.progress import Progress
     from mdgen.training.schedule import Budget
 
+JudgeOption = Annotated[bool, typer.Option(help="Ask a judge how much identity reconstructions keep.")]
+
 
 @command
 def train_vae(
@@ -38,7 +42,7 @@ def train_vae(
     config: ConfigOption = None,
     overrides: SetOption = None,
     device: DeviceOption = "auto",
-    judge: Annotated[bool, typer.Option(help="Ask a judge how much identity reconstructions keep.")] = True,
+    judge: JudgeOption = True,
     max_minutes: MinutesOption = None,
     source: FromOption = None,
     dry_run: DryRunOption = False,
@@ -66,11 +70,11 @@ def train_vae(
 @command
 def train_joint(
     data: DataOption,
-    source: Annotated[Path, typer.Option("--from", help="Trained run to go on from; it is only read.")],
-    run: Annotated[Path, typer.Option("--run", help="Run folder to write.")],
+    source: SourceOption,
+    run: NewRunOption,
     overrides: SetOption = None,
     device: DeviceOption = "auto",
-    judge: Annotated[bool, typer.Option(help="Ask a judge how much identity reconstructions keep.")] = True,
+    judge: JudgeOption = True,
     max_minutes: MinutesOption = None,
 ) -> None:
     """Fine-tune autoencoder and denoiser of a trained run together, end to end.
@@ -98,7 +102,7 @@ def baseline(
     config: ConfigOption = "baseline",
     overrides: SetOption = None,
     device: DeviceOption = "auto",
-    judge: Annotated[bool, typer.Option(help="Ask a judge how much identity reconstructions keep.")] = True,
+    judge: JudgeOption = True,
     max_minutes: MinutesOption = None,
     dry_run: DryRunOption = False,
 ) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mdgen.progress import Progress
     from validation.settings import ValidationSettings
 
+QuickOption = Annotated[bool, typer.Option("--quick", help="One judge and fewer draws.")]
+
 
 @command
 def quickstart(
@@ -36,7 +38,7 @@ def quickstart(
     sessions: Annotated[int, typer.Option(help="Sessions per walker.")] = 6,
     windows: Annotated[int, typer.Option(help="Spectrograms per session.")] = 20,
     size: Annotated[int, typer.Option(help="Pixels a side.")] = 64,
-    quick: Annotated[bool, typer.Option("--quick", help="One judge and fewer draws.")] = False,
+    quick: QuickOption = False,
     config: ConfigOption = "quickstart",
     overrides: SetOption = None,
     device: DeviceOption = "auto",
@@ -69,7 +71,7 @@ def benchmark(
     limit: Annotated[int | None, typer.Option(help="At most so many pictures of each part.", min=1)] = None,
     steps_scale: Annotated[float, typer.Option(help="Times the recipe's steps of both stages.")] = 1.0,
     max_minutes: MinutesOption = None,
-    quick: Annotated[bool, typer.Option("--quick", help="One judge and fewer draws.")] = False,
+    quick: QuickOption = False,
     config: ConfigOption = None,
     overrides: SetOption = None,
     device: DeviceOption = "auto",
