@@ -105,7 +105,7 @@ def run_or_copy(arguments: list[str]) -> None:
     """Run a command in the current folder, or copy what it made before with the same options on like data."""
     given = _context(arguments[0], [*arguments[1:], *TINY.get(arguments[0], [])]).params
     own = ("data", "run", "real", "synthetic", "out")
-    key = arguments[0], str({name: value for name, value in given.items() if name not in own or value is None})
+    key = arguments[0], str(sorted((n, v) for n, v in given.items() if n not in own or v is None))
     out = given["out"].resolve() if given.get("out") else None
     if key not in made_before:
         _make_room(arguments)
