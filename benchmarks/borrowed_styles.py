@@ -11,7 +11,6 @@ its variance that lies between styles, and how well its shift agrees with that o
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
@@ -19,16 +18,16 @@ import diffusers
 import numpy as np
 import pandas as pd
 import torch
+from newcomers import recognised, small_recipe, trained
+from record import record
 
-from mdgen.config import GenerateConfig, Recipe, load_recipe
+from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.labels import STYLE, label_column
 from mdgen.data.simulator import simulate
 from mdgen.generate import generate
 from mdgen.progress import Progress
 from mdgen.run import Run
-from mdgen.training.autoencoder import train_autoencoder
-from mdgen.training.denoiser import train_denoiser
 from mdgen.training.fine_tuning import fine_tune
 from validation.networks.judge import Judge
 
@@ -48,25 +47,21 @@ def main() -> None:
     options = parser.parse_args()
     started = time.monotonic()
     known, newcomers, others = people(options)
-    recipe = small_recipe(options)
-    base, taught = options.work / "base", options.work / "taught"
-    if not (base / "model_index.json").exists():
-        train_autoencoder(known, Run(base), recipe, device="cpu", progress=Progress())
-        train_denoiser(known, Run(base), recipe, device="cpu", progress=Progress())
+    changes = ["conditioning.style=true", *options.set]
+    recipe = small_recipe(*changes, seed=options.seed, steps=options.steps, new_steps=options.new_steps)
+    base, taught = trained(options.work / "base", known, recipe), options.work / "taught"
     fine_tune(newcomers, base, Run(taught), recipe, device="cpu", progress=Progress())
     judge = Judge(options.seed).fit(others.images, others.table["user"].to_numpy())
     result = {
         "options": {key: value for key, value in vars(options).items() if key not in ("work", "result")},
         "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
-        "judge_on_newcomers_training_recording": accuracy(judge, newcomers),
+        "judge_on_newcomers_training_recording": recognised(judge, newcomers),
         "real_variance_between_recordings": between(others, recording_of(others)),
         "newcomers": {wish: score(taught, newcomers, known, judge, wish) for wish in ("own", "others", "none")},
         "known": {wish: score(taught, known, known, judge, wish) for wish in ("own", "others", "none")},
         "seconds": round(time.monotonic() - started),
     }
-    options.result.parent.mkdir(parents=True, exist_ok=True)
-    options.result.write_text(json.dumps(result, indent=1) + "\n")
-    print(options.result.read_text())
+    record(result, options.result)
 
 
 def people(options: argparse.Namespace) -> tuple[SpectrogramSet, SpectrogramSet, SpectrogramSet]:
@@ -81,34 +76,15 @@ def people(options: argparse.Namespace) -> tuple[SpectrogramSet, SpectrogramSet,
     return known, newcomers, training.select(session >= options.recordings)
 
 
-def small_recipe(options: argparse.Namespace) -> Recipe:
-    return load_recipe(
-        "quickstart",
-        [
-            f"seed={options.seed}",
-            "conditioning.style=true",
-            "autoencoder.training.steps=200",
-            "denoiser.levels=[1, 2]",
-            f"denoiser.training.steps={options.steps}",
-            f"fine_tuning.training.steps={options.new_steps}",
-            *options.set,
-        ],
-    )
-
-
 def score(run: Path, people: SpectrogramSet, known: SpectrogramSet, judge: Judge, wish: str) -> dict[str, float]:
     """Whose the samples are, and whether their styles move as the real recordings do."""
     settings = GenerateConfig(per_user=24, guidance_scale=2.0, steps=12, labels={STYLE: wish})
     made = generate(run, settings, users=people.users[:4], device="cpu", progress=Progress())
     style = made.table[STYLE]
-    result = {"user_accuracy": accuracy(judge, made), "pixel_deviation": spread(made)}
+    result = {"user_accuracy": recognised(judge, made), "pixel_deviation": spread(made)}
     if wish == "others":
         result |= {"variance_between_styles": between(made, style), "shift_agreement": agreement(made, known)}
     return result
-
-
-def accuracy(judge: Judge, data: SpectrogramSet) -> float:
-    return round(float((judge.predict(data.images) == data.table["user"].to_numpy()).mean()), 3)
 
 
 def spread(data: SpectrogramSet) -> float:

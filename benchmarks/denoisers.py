@@ -9,12 +9,12 @@ judge, trained on role `judge`, says how many of their samples it recognises, an
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import time
 from pathlib import Path
 
 import torch
+from record import record
 
 from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet, read_dataset
@@ -52,9 +52,7 @@ def main() -> None:
         "ceiling": accuracy(judge, data.role("test")),
         "denoisers": rows,
     }
-    options.result.parent.mkdir(parents=True, exist_ok=True)
-    options.result.write_text(json.dumps(result, indent=1) + "\n")
-    print(options.result.read_text())
+    record(result, options.result)
 
 
 def trial(name: str, data: SpectrogramSet, judge: Judge, options: argparse.Namespace) -> dict[str, object]:

@@ -45,7 +45,7 @@ HERE = Path(__file__).parent
 RESULT = HERE / "results" / "fooling.json"
 DOCUMENT = HERE.parent / "docs" / "fooling.md"
 #: Parts of `validation` that no verdict depends on.
-WITHOUT_SAY = ("report", "study")
+WITHOUT_SAY = ("report", "study", "commands")
 HONEST, SABOTAGED = "honest", "sabotage"
 ANY = "-"
 COLUMNS = ["domain", "case", "set", "kind", "images", "meant", "verdict", "failed", "ok", "judge", "seconds"]
@@ -77,13 +77,12 @@ class Job:
 def plans(options: argparse.Namespace) -> list[Plan]:
     """Everything the given folders allow."""
     fifty = Honest("fresh, 50 a user", 50)
-    days = ("s7", "s8")
     made = [
         Plan(
             "walkers", walkers,
             (
                 fifty, Honest("fresh, 25 a user", 25, seed=1), Honest("fresh, 100 a user", 100, seed=2),
-                Honest("fresh, 50 other ones a user", 50, seed=3), Honest("fresh, of two days only", 40, days),
+                Honest("fresh, 50 other ones a user", 50, seed=3), Honest("fresh, of two days only", 40, ("s7", "s8")),
             ), True,
         ),
         Plan("walkers", lambda: walkers(seed=5, users=6), (fifty, Honest("fresh, all", 0))),
@@ -250,8 +249,7 @@ def _store(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     found = {"settings": options.settings, "seed": options.seed, "versions": versions}
     options.result.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(row) for row in rows)
-    head = json.dumps(found)
-    options.result.write_text(f'{head[:-1]}, "sets": [\n{lines}\n]}}\n', encoding="utf-8")
+    options.result.write_text(f'{json.dumps(found)[:-1]}, "sets": [\n{lines}\n]}}\n', encoding="utf-8")
     flat = pd.DataFrame(rows)[COLUMNS].assign(**{c: [", ".join(row[c]) for row in rows] for c in ("meant", "failed")})
     flat.to_csv(options.result.with_suffix(".csv"), index=False)
     page = DOCUMENT if options.result == RESULT else options.result.with_suffix(".md")

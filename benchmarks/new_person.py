@@ -11,7 +11,6 @@ both activities: one says who is on a sample, the other what is done. What has b
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +19,15 @@ import diffusers
 import numpy as np
 import pandas as pd
 import torch
+from newcomers import recognised, small_recipe, trained
+from record import record
 
-from mdgen.config import GenerateConfig, Recipe, load_recipe
+from mdgen.config import GenerateConfig, Recipe
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.simulator import simulate
 from mdgen.data.simulator.scene import Scene
 from mdgen.generate import generate
 from mdgen.run import Run
-from mdgen.training.autoencoder import train_autoencoder
-from mdgen.training.denoiser import train_denoiser
 from mdgen.training.fine_tuning import fine_tune
 from validation.networks.judge import Judge
 
@@ -86,11 +85,7 @@ class Judges:
         self.what = Judge(seed, 300).fit(data.images, data.table["activity"].to_numpy())
 
     def __call__(self, data: SpectrogramSet) -> dict[str, float]:
-        pairs = ((self.who, "user"), (self.what, "activity"))
-        return {
-            name: round(float((judge.predict(data.images) == data.table[name].to_numpy()).mean()), 3)
-            for judge, name in pairs
-        }
+        return {"user": recognised(self.who, data), "activity": recognised(self.what, data, "activity")}
 
 
 def main() -> None:
@@ -103,11 +98,11 @@ def main() -> None:
     parser.add_argument("--result", type=Path, default=Path(__file__).parent / "results" / "new_person.json")
     options = parser.parse_args()
     started = time.process_time()
-    people, recipe = People.simulated(options.seed), small_recipe(options)
-    judges, base = Judges(people.judged_by, options.seed), options.work / "base"
-    if not (base / "model_index.json").exists():
-        train_autoencoder(people.known, Run(base), recipe, device="cpu")
-        train_denoiser(people.known, Run(base), recipe, device="cpu")
+    people = People.simulated(options.seed)
+    recipe = small_recipe(
+        "conditioning.labels=[activity]", seed=options.seed, steps=options.steps, new_steps=options.new_steps
+    )
+    judges, base = Judges(people.judged_by, options.seed), trained(options.work / "base", people.known, recipe)
     new = people.users[KNOWN:]
     result = {
         "real": {
@@ -124,23 +119,7 @@ def main() -> None:
         "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
         "processor_s": round(time.process_time() - started),
     }
-    options.result.parent.mkdir(parents=True, exist_ok=True)
-    options.result.write_text(json.dumps(result, indent=1) + "\n")
-    print(options.result.read_text())
-
-
-def small_recipe(options: argparse.Namespace) -> Recipe:
-    return load_recipe(
-        "quickstart",
-        [
-            f"seed={options.seed}",
-            "conditioning.labels=[activity]",
-            "autoencoder.training.steps=200",
-            "denoiser.levels=[1, 2]",
-            f"denoiser.training.steps={options.steps}",
-            f"fine_tuning.training.steps={options.new_steps}",
-        ],
-    )
+    record(result, options.result)
 
 
 def activities(run: Path, people: People, judges: Judges, options: argparse.Namespace) -> dict[str, dict[str, float]]:

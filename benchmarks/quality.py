@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import torch
+from record import record
 
 
 def main() -> None:
@@ -70,9 +71,7 @@ def main() -> None:
             "threads": torch.get_num_threads(),
         },
     }
-    options.result.parent.mkdir(parents=True, exist_ok=True)
-    options.result.write_text(json.dumps(result, indent=1) + "\n")
-    print(options.result.read_text())
+    record(result, options.result)
 
 
 def timed(command: list[str]) -> float:

@@ -10,7 +10,6 @@ optimizer, averages, metrics and the finished model must be the same bytes as th
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ import time
 from pathlib import Path
 
 import torch
+from record import record
 
 from mdgen.data.dataset import write_dataset
 from mdgen.data.simulator import simulate
@@ -71,9 +71,7 @@ def main() -> None:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
-    options.result.parent.mkdir(parents=True, exist_ok=True)
-    options.result.write_text(json.dumps(result, indent=1) + "\n")
-    print(options.result.read_text())
+    record(result, options.result)
     sys.exit(bool(differing))
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from curves import save_lines
 from opinion import Opinion
 from torch import nn
 from torch.nn.utils import prune
@@ -28,7 +29,6 @@ from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet, read_dataset
 from mdgen.device import resolve_device, resolve_precision
 from mdgen.diffusion.samplers import evaluations
-from mdgen.figures import save_lines
 from mdgen.generate import Maker
 from mdgen.run import Run
 

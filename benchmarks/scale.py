@@ -9,7 +9,6 @@ own, reads their peak memory, and kills others at random instants until the same
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import random
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from record import record
 
 from mdgen.data.dataset import read_dataset
 from mdgen.generate import generate
@@ -50,9 +50,7 @@ def main() -> None:
         "seed": options.seed,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
-    options.result.parent.mkdir(parents=True, exist_ok=True)
-    options.result.write_text(json.dumps(result, indent=1) + "\n")
-    print(options.result.read_text())
+    record(result, options.result)
 
 
 def command(run: Path, out: Path, count: int) -> list[str]:

@@ -11,7 +11,6 @@ precision, measured in the same run. Then the memory of stage 2 on a cache of la
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
+from record import record
 from torch.utils.flop_counter import FlopCounterMode
 
 from mdgen.config import Recipe, TrainingConfig, load_recipe
@@ -110,9 +110,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "seed": 0,
     }
-    options.result.parent.mkdir(parents=True, exist_ok=True)
-    options.result.write_text(json.dumps(result, indent=1) + "\n")
-    print(options.result.read_text())
+    record(result, options.result)
 
 
 def bare_autoencoder(recipe: Recipe, data: SpectrogramSet) -> Callable[[], object]:

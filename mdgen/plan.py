@@ -53,7 +53,7 @@ class StagePlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What a recipe means for a data set. stages: those that train something."""
 
     summary: list[str]
@@ -63,11 +63,11 @@ class Plan:
 
 def plan_lines(recipe: Recipe, data: SpectrogramSet) -> list[str]:
     """A plan for people."""
-    plan = make_plan(recipe, data)
+    plan = plan_training(recipe, data)
     return [*plan.summary, *[stage.line() for stage in plan.stages]]
 
 
-def make_plan(recipe: Recipe, data: SpectrogramSet) -> Plan:
+def plan_training(recipe: Recipe, data: SpectrogramSet) -> TrainingPlan:
     """Windows, latent shape, and for each stage what a step of its real losses foretells."""
     train = training_data(data)
     windows = WindowCutter.of(train, recipe.data.augment)
@@ -96,7 +96,7 @@ def make_plan(recipe: Recipe, data: SpectrogramSet) -> Plan:
         f"{len(train)} training spectrograms of {len(train.users)} users in {len(windows.recordings)} recordings",
         f"latents {first.latent_shape} of pictures {data.images.shape[1:]}",
     ]
-    return Plan(summary, first.latent_shape, stages)
+    return TrainingPlan(summary, first.latent_shape, stages)
 
 
 def _prior_task(autoencoder: VQAutoencoder, windows: WindowCutter, train: SpectrogramSet, recipe: Recipe) -> PriorTask:

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.config import GenerateConfig
 from mdgen.export import export_onnx
 from mdgen.pipeline import MicroDopplerPipeline
-from mdgen.sweep import guidance_sweep
 from tests.tiny_run import tiny_run
 
 
@@ -38,17 +36,3 @@ def test_onnxruntime_gives_the_same_picture(kind: str, tmp_path) -> None:
         ]
         latents = latents + np.float32(sigmas[k + 1] - sigmas[k]) * (both[1] + 2.0 * (both[0] - both[1]))
     np.testing.assert_allclose(decoder.run(None, {"latents": latents})[0], expected, atol=1e-4)
-
-
-def test_a_sweep_asks_the_judge_about_every_scale_and_draws_what_it_says(tmp_path) -> None:
-    run, recipe = tiny_run(tmp_path / "run")
-    settings = GenerateConfig.model_validate({**recipe.generate.model_dump(), "per_user": 2})
-
-    def opinion(data) -> dict[str, float]:
-        return {"accuracy": float(data.table["guidance_scale"].iloc[0]), "diversity": float(data.images.std())}
-
-    table = guidance_sweep(run.path, settings, (1.0, 2.0, 4.0), opinion, tmp_path / "sweep", real={"accuracy": 0.9})
-    assert table["accuracy"].tolist() == [1.0, 2.0, 4.0]
-    assert table["diversity"].nunique() == 3
-    assert (tmp_path / "sweep" / "guidance.csv").exists()
-    assert (tmp_path / "sweep" / "guidance.png").stat().st_size > 5000

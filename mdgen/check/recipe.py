@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mdgen.check.findings import Finding, failed, passed, warned
+from mdgen.check.remarks import Remark, failed, passed, warned
 from mdgen.config import AutoencoderConfig, Recipe, TrainingConfig
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from mdgen.diffusion.objective import noise_process
 from mdgen.diffusion.samplers import build_sampler
 from mdgen.errors import MdgenError
 from mdgen.generate import STRONG_GUIDANCE
-from mdgen.plan import Plan, make_plan
+from mdgen.plan import TrainingPlan, plan_training
 
 #: Minutes on this CPU above which a stage is called long.
 _LONG_MINUTES = 24 * 60
@@ -30,17 +30,17 @@ def stand_in(size: int, channels: int = 1, users: int = 10) -> SpectrogramSet:
     return SpectrogramSet(images, table, f"stand-in of {size}x{size} pictures")
 
 
-def check_recipe(recipe: Recipe, data: SpectrogramSet) -> list[Finding]:
+def check_recipe(recipe: Recipe, data: SpectrogramSet) -> list[Remark]:
     """Everything about a recipe that can be known without training; its networks are built and a step is timed."""
-    findings = [passed(f"recipe {recipe.name!r} is valid; tried on {data.name}")]
-    findings += _sampling(recipe)
-    findings += _autoencoder(recipe.autoencoder)
+    remarks = [passed(f"recipe {recipe.name!r} is valid; tried on {data.name}")]
+    remarks += _sampling(recipe)
+    remarks += _autoencoder(recipe.autoencoder)
     for name, training in (("autoencoder", recipe.autoencoder.training), ("denoiser", recipe.denoiser.training)):
-        findings += _training(name, training, data)
-    return findings + _networks(recipe, data)
+        remarks += _training(name, training, data)
+    return remarks + _networks(recipe, data)
 
 
-def _sampling(recipe: Recipe) -> Iterator[Finding]:
+def _sampling(recipe: Recipe) -> Iterator[Remark]:
     objective, generate = recipe.diffusion.objective, recipe.generate
     try:
         build_sampler(noise_process(recipe.diffusion), generate.sampler)
@@ -58,7 +58,7 @@ def _sampling(recipe: Recipe) -> Iterator[Finding]:
         yield warned(f"ddpm in {generate.steps} steps leaves noise", f"use {_ANCESTRAL_STEPS} or more, or dpm++")
 
 
-def _autoencoder(config: AutoencoderConfig) -> Iterator[Finding]:
+def _autoencoder(config: AutoencoderConfig) -> Iterator[Remark]:
     adversarial, training = config.adversarial, config.training
     if config.perceptual != "none" and config.perceptual_weight == 0:
         yield warned(f"perceptual={config.perceptual} with weight 0 does nothing", "set perceptual_weight=0.5")
@@ -86,7 +86,7 @@ def _autoencoder(config: AutoencoderConfig) -> Iterator[Finding]:
         yield failed("compile cannot follow gradients taken inside a loss", "set autoencoder.training.compile=false")
 
 
-def _training(name: str, config: TrainingConfig, data: SpectrogramSet) -> Iterator[Finding]:
+def _training(name: str, config: TrainingConfig, data: SpectrogramSet) -> Iterator[Remark]:
     if config.checkpoint_every > config.steps:
         yield warned(
             f"{name}: no checkpoint before the end", f"set {name}.training.checkpoint_every below {config.steps}"
@@ -97,9 +97,9 @@ def _training(name: str, config: TrainingConfig, data: SpectrogramSet) -> Iterat
         yield failed(f"{name}: final=best needs rows of role val", "import with val=.1, or set final=last")
 
 
-def _networks(recipe: Recipe, data: SpectrogramSet) -> list[Finding]:
+def _networks(recipe: Recipe, data: SpectrogramSet) -> list[Remark]:
     try:
-        plan = make_plan(recipe, data)
+        plan = plan_training(recipe, data)
     except MdgenError as error:
         return [failed("networks cannot be built", str(error))]
     except (RuntimeError, ValueError, AssertionError) as error:
@@ -110,21 +110,21 @@ def _networks(recipe: Recipe, data: SpectrogramSet) -> list[Finding]:
                 "denoiser.patch must divide the latent grid, denoiser.heads its width, and each level halves it",
             )
         ]
-    findings = [passed(line) for line in plan.summary]
-    findings += _latents(recipe, data, plan)
+    remarks = [passed(line) for line in plan.summary]
+    remarks += _latents(recipe, data, plan)
     for stage in plan.stages:
         needed, free = stage.weights_gb + stage.kept_gb, _free_gb()
-        findings.append(passed(stage.line()))
+        remarks.append(passed(stage.line()))
         if needed > free:
             mend = f"set {stage.name}.training.memory_saver=true, or a smaller network"
-            findings.append(failed(f"{stage.name}: needs {needed:.1f} GB, {free:.1f} GB are free here", mend))
+            remarks.append(failed(f"{stage.name}: needs {needed:.1f} GB, {free:.1f} GB are free here", mend))
         if stage.minutes > _LONG_MINUTES:
             what = f"{stage.name}: {stage.minutes / 60:.0f} hours on this CPU"
-            findings.append(warned(what, "use a GPU, fewer steps, or --max-minutes with --from"))
-    return findings
+            remarks.append(warned(what, "use a GPU, fewer steps, or --max-minutes with --from"))
+    return remarks
 
 
-def _latents(recipe: Recipe, data: SpectrogramSet, plan: Plan) -> Iterator[Finding]:
+def _latents(recipe: Recipe, data: SpectrogramSet, plan: TrainingPlan) -> Iterator[Remark]:
     ratio = np.prod(data.images.shape[1:]) / np.prod(plan.latent_shape)
     if recipe.autoencoder.kind not in ("none", "vq"):
         what = f"one latent number for {ratio:.2g} pixels"

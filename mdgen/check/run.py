@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mdgen.check.findings import Finding, failed, graded, passed, warned
+from mdgen.check.remarks import Remark, failed, graded, passed, warned
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.diffusion.samplers import build_sampler
 from mdgen.errors import MdgenError
@@ -27,32 +27,32 @@ _AGAIN = "run `mdgen train-ldm` again"
 
 def check_run(
     run: Run, data: SpectrogramSet | None = None, identity_retention: IdentityRetention | None = None
-) -> list[Finding]:
-    """All findings about a run. data: measure its autoencoder anew on held-out rows, and compare users.
+) -> list[Remark]:
+    """All remarks about a run. data: measure its autoencoder anew on held-out rows, and compare users.
 
     Raises `MdgenError` where `run` is no run folder.
     """
     recipe = run.recipe()
-    findings = [passed(f"recipe {recipe.name!r} is readable"), *_whole(run)]
-    if any(finding.level == "fail" for finding in findings):
-        return findings
-    findings += _users(run, data)
-    findings += _health(run, data, identity_retention)
+    remarks = [passed(f"recipe {recipe.name!r} is readable"), *_whole(run)]
+    if any(remark.level == "fail" for remark in remarks):
+        return remarks
+    remarks += _users(run, data)
+    remarks += _health(run, data, identity_retention)
     if not (run.path / "model_index.json").exists():
-        return [*findings, warned("no model to sample yet", "run `mdgen train-ldm`")]
+        return [*remarks, warned("no model to sample yet", "run `mdgen train-ldm`")]
     try:
         pipeline = load_pipeline(run.path)
     except (MdgenError, OSError, ValueError) as error:
-        return [*findings, failed(f"the model cannot be loaded ({error})", _AGAIN)]
+        return [*remarks, failed(f"the model cannot be loaded ({error})", _AGAIN)]
     if isinstance(pipeline, TokenPipeline):
-        return [*findings, *_same_autoencoder(run, "prior"), *_codes(pipeline), *_samples(pipeline)]
-    findings += _compatibility(run, pipeline)
-    findings += _same_autoencoder(run, "denoiser")
-    findings += _scheduler(pipeline, recipe.generate.sampler, recipe.generate.steps)
-    return [*findings, *_samples(pipeline)]
+        return [*remarks, *_same_autoencoder(run, "prior"), *_codes(pipeline), *_samples(pipeline)]
+    remarks += _compatibility(run, pipeline)
+    remarks += _same_autoencoder(run, "denoiser")
+    remarks += _scheduler(pipeline, recipe.generate.sampler, recipe.generate.steps)
+    return [*remarks, *_samples(pipeline)]
 
 
-def _whole(run: Run) -> Iterator[Finding]:
+def _whole(run: Run) -> Iterator[Remark]:
     if not (run.path / "autoencoder").is_dir():
         yield failed("no trained autoencoder", "run `mdgen train-vae`")
         return
@@ -68,7 +68,7 @@ def _whole(run: Run) -> Iterator[Finding]:
             yield failed(f"{part}: not as it was written ({error})", f"run `mdgen {stage}` again")
 
 
-def _users(run: Run, data: SpectrogramSet | None) -> Iterator[Finding]:
+def _users(run: Run, data: SpectrogramSet | None) -> Iterator[Remark]:
     users = run.users()
     index = run.path / "model_index.json"
     if index.exists():
@@ -82,7 +82,7 @@ def _users(run: Run, data: SpectrogramSet | None) -> Iterator[Finding]:
     yield passed(f"{len(users)} users")
 
 
-def _health(run: Run, data: SpectrogramSet | None, identity_retention: IdentityRetention | None) -> Iterator[Finding]:
+def _health(run: Run, data: SpectrogramSet | None, identity_retention: IdentityRetention | None) -> Iterator[Remark]:
     """What the autoencoder keeps: measured on `data`, or as stage 1 wrote it down."""
     autoencoder = load_autoencoder(run.path / "autoencoder")
     config: Any = autoencoder.config
@@ -138,7 +138,7 @@ def _health(run: Run, data: SpectrogramSet | None, identity_retention: IdentityR
         )  # fmt: skip
 
 
-def _compatibility(run: Run, pipeline: MicroDopplerPipeline) -> Iterator[Finding]:
+def _compatibility(run: Run, pipeline: MicroDopplerPipeline) -> Iterator[Remark]:
     """Channels, sizes and users of the autoencoder against the denoiser's."""
     autoencoder, denoiser = pipeline.autoencoder, pipeline.denoiser
     given = len(autoencoder.config.latents_std)  # type: ignore[union-attr]
@@ -163,7 +163,7 @@ def _compatibility(run: Run, pipeline: MicroDopplerPipeline) -> Iterator[Finding
         yield failed(f"the conditioning knows {users} users, the model names {known}", _AGAIN)
 
 
-def _same_autoencoder(run: Run, part: str) -> Iterator[Finding]:
+def _same_autoencoder(run: Run, part: str) -> Iterator[Remark]:
     """Whether stage 2 learned the latents of the autoencoder that is there now."""
     now = autoencoder_hash(run)
     if _fact(run.path / part, "autoencoder") == now:
@@ -175,7 +175,7 @@ def _same_autoencoder(run: Run, part: str) -> Iterator[Finding]:
         yield warned("the latent cache is of another autoencoder", "nothing: it is encoded anew at the next training")
 
 
-def _codes(pipeline: TokenPipeline) -> Iterator[Finding]:
+def _codes(pipeline: TokenPipeline) -> Iterator[Remark]:
     """Codes of the autoencoder against those that the prior draws."""
     ours, theirs = pipeline.autoencoder.config.codebook_size, pipeline.prior.config.codebook_size
     if ours == theirs:
@@ -184,7 +184,7 @@ def _codes(pipeline: TokenPipeline) -> Iterator[Finding]:
         yield failed(f"the autoencoder has {ours} codes, the prior draws {theirs}", "run `mdgen baseline` again")
 
 
-def _scheduler(pipeline: MicroDopplerPipeline, sampler: str, steps: int) -> Iterator[Finding]:
+def _scheduler(pipeline: MicroDopplerPipeline, sampler: str, steps: int) -> Iterator[Remark]:
     """The saved scheduler against the one that the objective asks for."""
     scheduler, pixels = pipeline.scheduler, works_on_pixels(pipeline.autoencoder)
     expected = build_sampler(pipeline.config.process, sampler, clip=pixels)
@@ -207,7 +207,7 @@ def _scheduler(pipeline: MicroDopplerPipeline, sampler: str, steps: int) -> Iter
         )  # fmt: skip
 
 
-def _samples(pipeline: MicroDopplerPipeline | TokenPipeline) -> Iterator[Finding]:
+def _samples(pipeline: MicroDopplerPipeline | TokenPipeline) -> Iterator[Remark]:
     """Two pictures, in few steps: finite, and not all the same."""
     generators = [torch.Generator().manual_seed(i) for i in range(2)]
     steps = pipeline.config.get("distilled_steps") or 4

@@ -1,1 +1,1 @@
-"""The commands that need no judge; `cli.py` puts them beside those that do."""
+"""The commands that need no judge; `cli` puts them beside those that do."""

@@ -22,6 +22,8 @@ DataOption = Annotated[
     Path, typer.Option("--data", help="Data set: folder with manifest.csv, folder per user, or .npz.")
 ]
 RunOption = Annotated[Path, typer.Option("--run", help="Run folder that holds the model.")]
+SourceOption = Annotated[Path, typer.Option("--from", help="Trained run to go on from; it is only read.")]
+NewRunOption = Annotated[Path, typer.Option("--run", help="Run folder to write.")]
 ConfigOption = Annotated[
     str | None, typer.Option("--config", help="Recipe: a YAML file, or the name of a shipped one.")
 ]

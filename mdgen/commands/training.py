@@ -14,8 +14,10 @@ from mdgen.commands.options import (
     DryRunOption,
     FromOption,
     MinutesOption,
+    NewRunOption,
     RunOption,
     SetOption,
+    SourceOption,
     command,
     make_progress,
     print_plan,
@@ -57,8 +59,8 @@ def train_ldm(
 @command
 def fine_tune(
     data: DataOption,
-    source: Annotated[Path, typer.Option("--from", help="Trained run to go on from; it is only read.")],
-    run: Annotated[Path, typer.Option("--run", help="Run folder to write.")],
+    source: SourceOption,
+    run: NewRunOption,
     overrides: SetOption = None,
     device: DeviceOption = "auto",
     max_minutes: MinutesOption = None,

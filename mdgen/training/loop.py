@@ -28,14 +28,10 @@ from mdgen.training.checkpoint import load_best_checkpoint, load_newest_checkpoi
 from mdgen.training.engine import Engine, StepResult
 from mdgen.training.journal import LOG_EVERY, Journal
 from mdgen.training.schedule import Budget, learning_rate_factor
+from mdgen.training.settings import binding_settings, require_equal
 from mdgen.training.signals import Interrupted, StopSignal
 from mdgen.training.task import Task
 
-#: Settings that change how a run is computed, but not what: they may differ when it goes on.
-MAY_CHANGE = {
-    *("micro_batch_size", "gradient_checkpointing", "compile", "memory_saver", "average_on_cpu", "sharded"),
-    *("checkpoint_every", "keep_checkpoints", "pictures_every"),
-}
 #: Steps lost to non-finite numbers between two checkpoints before the run rolls back, and how often it may.
 MAX_LOST, MAX_ROLLBACKS = 5, 3
 #: Snapshots of the power-function averages over a run.
@@ -97,8 +93,7 @@ class Loop:
         settings: dict[str, Any], device: str, progress: Progress,
     ) -> None:  # fmt: skip
         self.task, self.config, self.name, self.progress = task, config, name, progress
-        training = {k: v for k, v in config.model_dump(mode="json").items() if k not in MAY_CHANGE}
-        self.settings = flat({"seed": seed, "training": training, **settings})
+        self.settings = binding_settings(seed, config, settings)
         self.folder, self.snapshots = run / "checkpoints" / name, run / "averages" / name
         self.engine = Engine(task, config, seed, device)
         self.main = self.engine.accelerator.is_main_process
@@ -281,25 +276,3 @@ class Loop:
             self.engine.step(step, LATE, 0.0)
         self.engine.load_state_dict(state)
         return (time.monotonic() - started) / PROBE_STEPS
-
-
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with dotted keys."""
-    flattened: dict[str, Any] = {}
-    for key, value in tree.items():
-        flattened |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flattened
-
-
-def require_equal(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
-    """Raise `MdgenError` that lists how settings differ from those a run was trained with."""
-    differences = [
-        f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
-        for key in sorted({*old, *new})
-        if old.get(key) != new.get(key)
-    ]
-    if differences:
-        raise MdgenError(
-            f"{folder}: was trained with other settings ({'; '.join(differences)[:400]}); "
-            "use the same ones to go on, or a new --run"
-        )

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from mdgen.check.findings import Finding, exit_code, graded
 from mdgen.check.recipe import check_recipe, stand_in
+from mdgen.check.remarks import Remark, exit_code, graded
 from mdgen.check.run import check_run
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
@@ -45,14 +45,14 @@ def changed(run: Run, part: str, **config: object) -> None:
         (folder / name).write_text(json.dumps({**content, **config}))
 
 
-def bad(findings: list[Finding]) -> list[Finding]:
-    return [finding for finding in findings if finding.level != "pass"]
+def bad(remarks: list[Remark]) -> list[Remark]:
+    return [remark for remark in remarks if remark.level != "pass"]
 
 
 def test_a_sound_run_passes(trained) -> None:
-    findings = check_run(trained)
-    assert bad(findings) == []
-    said = "\n".join(finding.line() for finding in findings)
+    remarks = check_run(trained)
+    assert bad(remarks) == []
+    said = "\n".join(remark.line() for remark in remarks)
     for part in ("3 users", "PSNR", "latents in use", "latents (16, 4, 4) decode", "DPMSolver", "it samples"):
         assert part in said
 
@@ -60,10 +60,10 @@ def test_a_sound_run_passes(trained) -> None:
 def test_a_torn_file_is_found(run) -> None:
     file = next((run.path / "denoiser").glob("*.safetensors"))
     file.write_bytes(file.read_bytes()[:-1] + b"x")
-    (finding,) = bad(check_run(run))
-    assert finding.level == "fail"
-    assert "denoiser: not as it was written" in finding.what
-    assert "train-ldm" in finding.mend
+    (remark,) = bad(check_run(run))
+    assert remark.level == "fail"
+    assert "denoiser: not as it was written" in remark.what
+    assert "train-ldm" in remark.mend
 
 
 def test_other_users_are_found_in_the_run_and_in_the_data(run) -> None:
@@ -71,12 +71,12 @@ def test_other_users_are_found_in_the_run_and_in_the_data(run) -> None:
     renamed = SpectrogramSet(data.images, data.table.replace({"user": {"ID_1": "ID_9"}}), "renamed")
     assert any("renamed has other users" in f.what for f in bad(check_run(run, renamed, lambda a, b: 1.0)))
     (run.path / "users.json").write_text(json.dumps(["ID_2", "ID_1", "ID_3"]))
-    assert any("users.json names other users" in finding.what for finding in bad(check_run(run)))
+    assert any("users.json names other users" in remark.what for remark in bad(check_run(run)))
 
 
 def test_an_autoencoder_that_was_replaced_after_stage_2_is_found(run) -> None:
     changed(run, "autoencoder", latents_std=[3.0] * 16)
-    what = [finding.what for finding in bad(check_run(run))]
+    what = [remark.what for remark in bad(check_run(run))]
     assert any("another autoencoder, or at another scaling" in said for said in what)
     assert any("latent cache is of another autoencoder" in said for said in what)
 
@@ -97,15 +97,15 @@ def test_a_collapsed_autoencoder_is_found(run) -> None:
     file = run.path / "logs" / "autoencoder_check.json"
     measured = json.loads(file.read_text())
     file.write_text(json.dumps({**measured, "active_dimensions": 0.01, "psnr_db": 9.0}))
-    failures = [finding for finding in check_run(run) if finding.level == "fail"]
+    failures = [remark for remark in check_run(run) if remark.level == "fail"]
     assert {f.what.split(":")[0] for f in failures} == {"latents in use", "reconstruction"}
     assert any("lower kl_weight" in f.mend for f in failures)
 
 
 def test_a_scheduler_that_was_changed_is_found(run) -> None:
     changed(run, "scheduler", solver_order=3)
-    (finding,) = bad(check_run(run))
-    assert "solver_order" in finding.what
+    (remark,) = bad(check_run(run))
+    assert "solver_order" in remark.what
 
 
 def test_a_folder_without_model_says_what_comes_next(tmp_path) -> None:
@@ -119,9 +119,9 @@ def test_a_folder_without_model_says_what_comes_next(tmp_path) -> None:
 
 
 def test_a_sound_recipe_passes_and_says_what_it_takes() -> None:
-    findings = check_recipe(tiny_recipe(), stand_in(16))
-    assert exit_code(findings) == 0
-    assert sum("M parameters" in finding.what for finding in findings) == 2
+    remarks = check_recipe(tiny_recipe(), stand_in(16))
+    assert exit_code(remarks) == 0
+    assert sum("M parameters" in remark.what for remark in remarks) == 2
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_sound_recipe_passes_and_says_what_it_takes() -> None:
 )
 def test_what_will_not_go_together_is_said_before_training(overrides, level, said) -> None:
     found = [f for f in check_recipe(tiny_recipe(*overrides), stand_in(16)) if said in f"{f.what} {f.mend}"]
-    assert [finding.level for finding in found] == [level]
+    assert [remark.level for remark in found] == [level]
     assert found[0].mend
     assert exit_code(found) == (level == "fail")
 

@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import typer
@@ -94,24 +95,35 @@ SMALL_UNET: dict[str, Any] = {
 
 #: Commands that only read, so that each combination of their options is run once; a repeated one gets a copy of what
 #: the first made.
-READING = ("validate", "visualize", "inspect")
+READING = ("validate", "visualize", "inspect", "check", "augment-study")
 
 runner = CliRunner()
-made_before: dict[str, Path] = {}
+made_before: dict[tuple[str, str], Path | None] = {}
 
 
 def run_or_copy(arguments: list[str]) -> None:
     """Run a command in the current folder, or copy what it made before with the same options on like data."""
-    own = {"--out", "--real", "--synthetic", "--run", "--data"}
-    shape = [word for i, word in enumerate(arguments) if not own & set(arguments[max(0, i - 1) : i])]
-    out = Path(arguments[arguments.index("--out") + 1]) if "--out" in arguments else None
-    if arguments[0] not in READING or "--compare" in arguments or out is None:
+    given = _context(arguments[0], [*arguments[1:], *TINY.get(arguments[0], [])]).params
+    own = ("data", "run", "real", "synthetic", "out")
+    key = arguments[0], str(sorted((n, v) for n, v in given.items() if n not in own or v is None))
+    out = given["out"].resolve() if given.get("out") else None
+    if key not in made_before:
+        _make_room(arguments)
         run(arguments)
-    elif (known := made_before.get(" ".join(shape))) is None:
-        run(arguments)
-        made_before[" ".join(shape)] = out.resolve()
-    else:
+        if arguments[0] in READING and "--compare" not in arguments:
+            made_before[key] = out
+    elif (known := made_before[key]) != out:
+        _make_room(arguments)
         shutil.copytree(known, out)
+
+
+def _context(name: str, words: list[str]) -> click.Context:
+    """A command's options as they are understood."""
+    return _command(name).make_context(name, words)
+
+
+def _command(name: str) -> click.Command:
+    return typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
 
 
 def run(arguments: list[str], appended: list[str] | None = None) -> str:
@@ -175,16 +187,14 @@ def parse(arguments: list[str]) -> None:
     """Raise unless command, options, recipe and settings exist; `...` and left-out required options are let pass."""
     words = [word for word in arguments if word not in ("...", "…", "|")]
     assert words[0] in COMMANDS, f"mdgen has no command {words[0]!r}"
-    group = typer.main.get_command(app)
-    command = group.commands[words[0]]  # type: ignore[attr-defined]
-    for option in command.params:
+    for option in _command(words[0]).params:
         if option.required and option.param_type_name == "option" and not set(option.opts) & set(words):
             words += [option.opts[0], "1"]
-    context = command.make_context(words[0], words[1:])
-    if "overrides" in context.params or "config" in context.params:
-        config = context.params.get("config")
+    given = _context(words[0], words[1:]).params
+    if "overrides" in given or "config" in given:
+        config = given.get("config")
         shipped = config and not str(config).endswith((".yaml", ".yml")) and config not in ("NAME", "FILE")
-        load_recipe(config if shipped else None, context.params.get("overrides") or ())
+        load_recipe(config if shipped else None, given.get("overrides") or ())
 
 
 def _reason_not_run(command: list[str]) -> str | None:
@@ -207,7 +217,6 @@ def test_the_commands_of_a_page_run(page: str, materials: Path, tmp_path: Path, 
         _check_launcher(command)
         if _reason_not_run(command) is None:
             arguments = [word.replace("/kaggle/", "kaggle/") for word in arguments]
-            _make_room(arguments)
             run_or_copy([*arguments, "--steps", "2"] if "--steps" in arguments else arguments)
 
 

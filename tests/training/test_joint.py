@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.check.findings import exit_code
+from mdgen.check.remarks import exit_code
 from mdgen.check.run import check_run
 from mdgen.config import Recipe
 from mdgen.data.windows import WindowCutter
@@ -87,8 +87,8 @@ def test_the_result_is_a_whole_run_and_the_source_stays_as_it_was(source, tmp_pa
     kept = {f: f.read_bytes() for f in before.path.rglob("*.safetensors")}
     check = train_joint(ridges(), before.path, run, recipe, device="cpu", identity_retention=lambda a, b: 1.0)
     assert {f: f.read_bytes() for f in before.path.rglob("*.safetensors")} == kept
-    findings = check_run(run)
-    assert exit_code(findings) == 0, "\n".join(f.line() for f in findings)
+    remarks = check_run(run)
+    assert exit_code(remarks) == 0, "\n".join(f.line() for f in remarks)
     assert check.latent_std == pytest.approx(1, abs=0.3)
     old, new = (json.loads((r.path / "autoencoder" / "config.json").read_text()) for r in (before, run))
     assert old["latents_std"] == new["latents_std"]

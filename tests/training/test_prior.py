@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mdgen.check.findings import exit_code
+from mdgen.check.remarks import exit_code
 from mdgen.check.run import check_run
 from mdgen.config import Recipe
 from mdgen.errors import MdgenError
@@ -154,8 +154,8 @@ def test_a_run_holds_one_kind_of_model_and_the_baseline_needs_codes(trained, tmp
 
 def test_check_knows_the_baseline(trained) -> None:
     run, _ = trained
-    findings = check_run(run)
-    said = "\n".join(finding.line() for finding in findings)
+    remarks = check_run(run)
+    said = "\n".join(remark.line() for remark in remarks)
     assert "16 codes, 16 of them a picture" in said
     assert "the prior learned the latents of this autoencoder" in said
     assert "it samples" in said

@@ -180,10 +180,3 @@ def _show(
     axis.tick_params(labelsize=7, length=2, pad=2)
     axis.grid(False)
     return shown
-
-
-def _show_neighbour(axis: Axes, train: SpectrogramSet, near: Neighbours, row: int) -> None:
-    if near.index[row] < 0:
-        axis.axis("off")
-        return
-    _show(axis, train.images[near.index[row]], f"closest training, r {near.similarity[row]:.2f}")

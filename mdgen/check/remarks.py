@@ -10,7 +10,7 @@ Level = Literal["pass", "warn", "fail"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Remark:
     """mend: what to do, empty where nothing is to be done."""
 
     level: Level
@@ -21,25 +21,25 @@ class Finding:
         return f"{self.level:4}  {self.what}" + (f" -> {self.mend}" if self.mend else "")
 
 
-def passed(what: str) -> Finding:
-    return Finding("pass", what)
+def passed(what: str) -> Remark:
+    return Remark("pass", what)
 
 
-def warned(what: str, mend: str) -> Finding:
-    return Finding("warn", what, mend)
+def warned(what: str, mend: str) -> Remark:
+    return Remark("warn", what, mend)
 
 
-def failed(what: str, mend: str) -> Finding:
-    return Finding("fail", what, mend)
+def failed(what: str, mend: str) -> Remark:
+    return Remark("fail", what, mend)
 
 
-def graded(what: str, mend: str, value: float, good: float, bad: float) -> Finding:
+def graded(what: str, mend: str, value: float, good: float, bad: float) -> Remark:
     """`value` against two limits; `good` above `bad` where more is better, below it where less is."""
     better = value >= good if good > bad else value <= good
     worse = value < bad if good > bad else value > bad
     return passed(what) if better else failed(what, mend) if worse else warned(what, mend)
 
 
-def exit_code(findings: Iterable[Finding]) -> int:
+def exit_code(remarks: Iterable[Remark]) -> int:
     """1 where anything failed; a warning is not a failure."""
-    return int(any(finding.level == "fail" for finding in findings))
+    return int(any(remark.level == "fail" for remark in remarks))

@@ -1,0 +1,1 @@
+"""Commands that need a judge. Each parses, calls one function and prints; heavy imports wait until then."""
