@@ -125,7 +125,9 @@ def from_levels(levels: np.ndarray) -> np.ndarray:
 
 def to_levels(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """[-1, 1] as what a stack of `dtype` holds: the nearest level, or float32."""
-    if dtype.kind == "f":
-        return np.asarray(image, dtype)
-    scaled = (image + 1) * np.float32(np.iinfo(dtype).max / 2)
-    return np.rint(scaled, out=scaled).clip(0, np.iinfo(dtype).max).astype(dtype)
+    return np.asarray(image, dtype) if dtype.kind == "f" else unit_to_levels(((image + 1) * 0.5).clip(0, 1), dtype)
+
+
+def unit_to_levels(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Unsigned integers nearest to `values`, of which 1 is the largest."""
+    return np.rint(values * np.float32(np.iinfo(dtype).max)).astype(dtype)
