@@ -28,9 +28,9 @@ MAX_RESIDUAL = 22.0
 MIN_RANGE = 0.25
 _LEVELS = 256
 #: Pixels looked at to recognise a map.
-_SAMPLE = 20_000
+_SAMPLE = 8_000
 #: Colours whose distances to all levels are computed at a time.
-_BLOCK = 4096
+_BLOCK = 512
 #: ITU-T T.871 (JFIF) RGB to Y, Cb, Cr (without the offset of 128).
 YCBCR = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 _WEIGHTED = YCBCR.T * np.array([1, CHROMA_WEIGHT, CHROMA_WEIGHT])
@@ -55,8 +55,8 @@ def invert_colormap(pixels: np.ndarray, name: str) -> tuple[np.ndarray, float]:
     colours = (pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)).reshape(-1, 3)
     memo = _memo(name)
     levels = memo.look_up(colours)
-    steps = colours - memo.colours[levels]
-    residual = float(np.sqrt(np.einsum("nc,nc->n", steps, steps)).mean())
+    steps = colours - memo.colours.take(levels, axis=0)
+    residual = float(np.sqrt((steps * steps) @ np.ones(3, np.float32)).mean())
     return (levels * np.float32(1 / (_LEVELS - 1))).reshape(pixels.shape[:2]), residual
 
 
@@ -80,10 +80,21 @@ def _match(colours: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _nearest(colours: np.ndarray, name: str) -> np.ndarray:
     """int [N]: the level of a map whose weighted YCbCr colour is nearest to `colours` [N, 3] (0..255)."""
-    points, levels = colours @ _WEIGHTED, map_colours(name) @ _WEIGHTED
-    offsets = 0.5 * (levels**2).sum(1)  # |p - q|^2 is least where p.q - |q|^2 / 2 is greatest
-    blocks = [points[i : i + _BLOCK] @ levels.T - offsets for i in range(0, len(points), _BLOCK)]
-    return np.concatenate([block.argmax(1) for block in blocks])
+    extended = np.ones((len(colours), 4))
+    extended[:, :3] = colours
+    return np.concatenate([(part @ _closeness(name)).argmax(1) for part in _blocks(extended)])
+
+
+def _blocks(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[i : i + _BLOCK] for i in range(0, len(rows), _BLOCK)]
+
+
+@cache
+def _closeness(name: str) -> np.ndarray:
+    """float [4, levels]: times a colour and a 1, the greater the nearer: |p - q|^2 is least where p.q - |q|^2 / 2 is
+    greatest."""
+    levels = map_colours(name) @ _WEIGHTED
+    return np.vstack([_WEIGHTED @ levels.T, -0.5 * (levels**2).sum(1)])
 
 
 class _Memo:
@@ -100,10 +111,8 @@ class _Memo:
         codes = bytes_of_code.view("<u4")[:, 0]
         found = self.levels[codes]
         if not found.all():
-            new = np.unique(codes[found == 0])
-            unseen = np.stack([new & 255, new >> 8 & 255, new >> 16], axis=1)
-            self.levels[new] = _nearest(unseen, self.name) + 1
-            found = self.levels[codes]
+            new = np.flatnonzero(found == 0)
+            found[new] = self.levels[codes[new]] = _nearest(colours[new], self.name) + 1
         return found - 1
 
 

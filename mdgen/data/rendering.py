@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, kron
 
 from mdgen.data.colormaps import YCBCR, detect_colormap, invert_colormap
 
@@ -122,7 +122,7 @@ class Plot:
 
     values: np.ndarray
     residual: float
-    shape: tuple[int, ...]
+    shape: tuple[int, int]
     rows: Grid | None = None
     columns: Grid | None = None
 
@@ -135,18 +135,18 @@ class Plot:
         """float32 [height, width]. Along an axis whose cells are about as large as the output's or larger, each output
         point takes the cell it lies in: as crisp as the picture, where equal areas would mix neighbouring cells. Else
         values are averaged over equal areas, so that nothing is skipped."""
-        wanted = zip((self.rows, self.columns), self.shape, (height, width), strict=True)
-        return _both(*(_placing(grid, length, size) for grid, length, size in wanted), self.values)
+        rows, columns = _placing(self.rows, self.shape[0], height), _placing(self.columns, self.shape[1], width)
+        return _both(rows, columns, self.values)
 
 
 def undo_rendering(pixels: np.ndarray, rendering: Rendering) -> Plot:
     """The plot in one picture: colours averaged within cells, then inverted."""
     rows, columns = rendering.rows, find_grid(step_profile(pixels, 1)) if rendering.own_columns else rendering.columns
-    grids = zip((rows, columns), pixels.shape[:2], strict=True)
-    colours = _both(*(None if grid is None else _averaging(grid, length) for grid, length in grids), pixels)
+    height, width, *channels = pixels.shape
+    colours = _both(_averaging(rows, height), _averaging(columns, width, *channels), pixels)
     if rendering.colormap is not None:
-        return Plot(*invert_colormap(colours, rendering.colormap), pixels.shape[:2], rows, columns)
-    return Plot(colours * np.float32(1 / np.iinfo(pixels.dtype).max), 0.0, pixels.shape, rows, columns)
+        return Plot(*invert_colormap(colours, rendering.colormap), (height, width), rows, columns)
+    return Plot(colours * np.float32(1 / np.iinfo(pixels.dtype).max), 0.0, (height, width), rows, columns)
 
 
 def resize_area(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -160,21 +160,26 @@ def _if_clear(grid: Grid) -> Grid | None:
 
 
 @lru_cache(maxsize=256)
-def _averaging(grid: Grid, length: int) -> csr_array:
-    """[cells, length]: the weight of each pixel in its cell, whose middle counts most."""
+def _averaging(grid: Grid | None, length: int, channels: int = 1) -> csr_array | None:
+    """[cells, length]: the weight of each pixel in its cell, whose middle counts most; None without a grid. The same
+    for each of the interleaved `channels`."""
+    if grid is None:
+        return None
     points = (np.arange(length) + 0.5) / length
     cells, place = grid.cell_of(points), (points * grid.count - grid.offset) % 1
     weights = np.minimum(place, 1 - place) + 0.05
     weights = (weights / np.bincount(cells, weights)[cells]).astype(np.float32)
     starts = np.flatnonzero(np.diff(cells, prepend=-1, append=-1))
-    return csr_array((weights, np.arange(length), starts), shape=(len(starts) - 1, length))
+    matrix = csr_array((weights, np.arange(length), starts), shape=(len(starts) - 1, length))
+    return matrix if channels == 1 else csr_array(kron(matrix, np.eye(channels, dtype=np.float32)))
 
 
 @lru_cache(maxsize=256)
 def _placing(grid: Grid | None, length: int, size: int) -> csr_array | None:
     """[size, cells]: what each of `size` points takes of the cells (None: pixels) along `length` pixels, see
     `Plot.resized`; None where each takes its own."""
-    starts = np.arange(length + 1) if grid is None else _averaging(grid, length).indptr
+    averaging = _averaging(grid, length)
+    starts = np.arange(length + 1) if averaging is None else averaging.indptr
     if grid is None or grid.count > size * MAX_CELLS_PER_PIXEL:
         edges, parts = starts / length, np.arange(size + 1) / size
         shared = np.minimum(parts[1:, None], edges[1:]) - np.maximum(parts[:-1, None], edges[:-1])
@@ -187,14 +192,11 @@ def _placing(grid: Grid | None, length: int, size: int) -> csr_array | None:
 
 
 def _both(along_rows: csr_array | None, along_columns: csr_array | None, image: np.ndarray) -> np.ndarray:
-    """[H, W] or [H, W, C] with both axes multiplied by a matrix each (None: kept)."""
-    if along_rows is not None:
-        image = (along_rows @ image.reshape(len(image), -1)).reshape(-1, *image.shape[1:])
-    if along_columns is not None:
-        turned = image.swapaxes(0, 1)
-        turned = (along_columns @ turned.reshape(len(turned), -1)).reshape(-1, *turned.shape[1:])
-        image = turned.swapaxes(0, 1)
-    return np.ascontiguousarray(image)
+    """[H, W] or [H, W, C] with both axes multiplied by a matrix each (None: kept); channels count as columns."""
+    flat = image.reshape(len(image), -1)
+    flat = flat if along_rows is None else along_rows @ flat
+    flat = flat if along_columns is None else (along_columns @ flat.T).T
+    return np.ascontiguousarray(flat).reshape(len(flat), -1, *image.shape[2:])
 
 
 @lru_cache(maxsize=16)

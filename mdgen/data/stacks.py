@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.lib import format as npy
-from PIL import Image
 
+from mdgen.data.images import write_png
 from mdgen.errors import MdgenError
 
 #: What [-1, 1] is stored as: integers from 0 (-1) to their largest (+1), or the numbers themselves.
@@ -114,7 +114,7 @@ def _write_file(folder: Path, name: str, levels: np.ndarray) -> str:
     if levels.dtype.kind == "f":
         np.save(folder / f"{name}.npy", levels)
         return f"{name}.npy"
-    Image.fromarray(levels).save(folder / f"{name}.png", compress_level=1)  # speckle hardly compresses
+    write_png(folder / f"{name}.png", levels)
     return f"{name}.png"
 
 

@@ -29,7 +29,7 @@ class Address(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """What became of a row. check: CRC-32 of its picture and strip; columns of the manifest; error: why it was left out."""
+    """What became of a row. check: CRC-32 of its picture and strip. Columns of the manifest. error: why it failed."""
 
     row: int
     check: int = 0
@@ -71,7 +71,7 @@ class Converter:
             stored = np.ascontiguousarray(part)
             stack.write(address.row, stored)
             check = zlib.crc32(stored, check)
-        return Fact(address.row, check, *done.facts)
+        return Fact(address.row, check, *done.facts)  # type: ignore[arg-type]
 
     def _of_kind(self, values: np.ndarray) -> np.ndarray:
         """`values`, if they are of the plan's kind: colours are not gray levels, nor pictures numbers."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mdgen.data.colormaps import COLORMAPS
-from mdgen.data.importing.borders import Box, find_plot
+from mdgen.data.importing.borders import Box, brightness, find_plot
 from mdgen.data.importing.formats import Source
 from mdgen.data.importing.layouts import Listing
 from mdgen.data.importing.orientation import Orientation, find_orientation
@@ -188,7 +188,7 @@ def _picture_plan(samples: list[np.ndarray], listing: Listing, settings: ImportS
             f"{box.bottom - 1}; a plot without axes needs no cutting and loses nothing"
         )
     plots = [boxes[shape].cut(s) if shape in boxes else s for s in alike]
-    orientation, seen, unknown = find_orientation([p.max(2) if p.ndim == 3 else p for p in plots], settings.orientation)
+    orientation, seen, unknown = find_orientation([brightness(p, np.maximum) for p in plots], settings.orientation)
     turned = [orientation.apply(p) for p in plots]
     forced = settings.colormap if settings.colormap in COLORMAPS else None
     rendering = find_rendering(turned, forced)
