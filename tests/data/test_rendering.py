@@ -68,3 +68,12 @@ def test_cells_stay_as_crisp_as_the_plot_where_areas_blur() -> None:
 def test_area_resizing_keeps_the_mean() -> None:
     image = field(100, 60)
     assert resize_area(image, 32, 32).mean() == pytest.approx(image.mean(), abs=1e-6)
+
+
+def test_cells_finer_than_the_output_are_averaged_over_equal_areas() -> None:
+    pictures = [(enlarge(field(195, 195, seed)) * 255).astype(np.uint8) for seed in range(8)]
+    rendering = find_rendering(pictures)
+    assert rendering is not None
+    assert rendering.rows is not None
+    small = undo_rendering(pictures[0], rendering).resized(32, 32)
+    assert np.abs(small - resize_area(pictures[0] / 255, 32, 32)).max() < 0.02
