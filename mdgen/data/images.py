@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +57,26 @@ def read_picture(file: Path) -> np.ndarray:
 
 def write_png16(file: Path, image: np.ndarray) -> None:
     """Write float [H, W] in [-1, 1] as a 16-bit gray PNG (step 3e-5)."""
-    levels = np.round((np.clip(image, -1, 1) + 1) * (65535 / 2)).astype(np.uint16)
-    Image.fromarray(levels).save(file, compress_level=1)  # speckle hardly compresses: speed is worth more
+    write_png(file, np.round((np.clip(image, -1, 1) + 1) * (65535 / 2)).astype(np.uint16))
+
+
+def write_png(file: str | Path, levels: np.ndarray) -> None:
+    """Write gray levels, uint8 or uint16 [H, W], without loss (PNG, third edition, W3C 2025).
+
+    Speckle hardly compresses, nor do filters help: unfiltered rows whose runs alone are shortened take less than half
+    the time of Pillow's adaptive filters, and no more room.
+    """
+    height, width = levels.shape
+    rows = np.zeros((height, 1 + width * levels.itemsize), np.uint8)  # each begins with its filter: none
+    rows[:, 1:] = levels.astype(levels.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
+    packer = zlib.compressobj(1, strategy=zlib.Z_RLE)
+    header = struct.pack(">IIBBBBB", width, height, 8 * levels.itemsize, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", packer.compress(rows) + packer.flush()), (b"IEND", b""))
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
+    with open(file, "wb") as stream:
+        stream.write(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
 
 
 def _check(picture: Image.Image, file: str | Path) -> None:

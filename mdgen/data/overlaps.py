@@ -23,8 +23,8 @@ _NULL_PAIRS = 200
 _FAR_APART = 8
 #: Pairs of windows compared at a time, and windows of one user whose transforms are kept.
 _BLOCK, _KEPT = 128, 512
-#: Rows that windows are averaged down to before they are compared: overlap shows as well, and costs less.
-_ROWS = 16
+#: What is compared is best as fine in time as the source; few rows show overlap as well as many, and cost less.
+STRIP_ROWS, STRIP_COLUMNS = 16, 128
 #: Where a chain breaks, from the most alike unrelated pair (0) to typical neighbours (1), in Fisher's z.
 _BREAK = 0.1
 #: Typical neighbours must beat every unrelated pair by this, in Fisher's z, to count as overlapping.
@@ -190,7 +190,7 @@ class _Native:
 
     @classmethod
     def of(cls, windows: np.ndarray, spans: np.ndarray, most: int) -> _Native:
-        windows = _fewer_rows(windows.reshape(len(windows), -1, windows.shape[-1]))
+        windows = windows.reshape(len(windows), -1, windows.shape[-1])
         if (spans == windows.shape[-1]).all() and most == windows.shape[-1]:
             padded = windows
         else:
@@ -203,16 +203,6 @@ class _Native:
 
     def take(self, rows: np.ndarray) -> _Native:
         return _Native(self.spectra[rows], self.sums[rows], self.squares[rows], self.spans[rows])
-
-
-def _fewer_rows(windows: np.ndarray) -> np.ndarray:
-    """[n, rows, columns] averaged down to at most `_ROWS` rows."""
-    count = windows.shape[1]
-    if count <= _ROWS:
-        return windows
-    edges = np.arange(_ROWS) * count // _ROWS
-    sizes = np.diff([*edges, count]).astype(np.float32)
-    return np.add.reduceat(windows, edges, axis=1) / sizes[:, None]
 
 
 def _overlap_correlations(a: _Native, b: _Native, shifts: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.lib import format as npy
-from PIL import Image
 
+from mdgen.data.images import write_png
 from mdgen.errors import MdgenError
 
 #: What [-1, 1] is stored as: integers from 0 (-1) to their largest (+1), or the numbers themselves.
@@ -114,7 +114,7 @@ def _write_file(folder: Path, name: str, levels: np.ndarray) -> str:
     if levels.dtype.kind == "f":
         np.save(folder / f"{name}.npy", levels)
         return f"{name}.npy"
-    Image.fromarray(levels).save(folder / f"{name}.png", compress_level=1)  # speckle hardly compresses
+    write_png(folder / f"{name}.png", levels)
     return f"{name}.png"
 
 
@@ -125,7 +125,9 @@ def from_levels(levels: np.ndarray) -> np.ndarray:
 
 def to_levels(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """[-1, 1] as what a stack of `dtype` holds: the nearest level, or float32."""
-    if dtype.kind == "f":
-        return np.asarray(image, dtype)
-    scaled = (image + 1) * np.float32(np.iinfo(dtype).max / 2)
-    return np.rint(scaled, out=scaled).clip(0, np.iinfo(dtype).max).astype(dtype)
+    return np.asarray(image, dtype) if dtype.kind == "f" else unit_to_levels(((image + 1) * 0.5).clip(0, 1), dtype)
+
+
+def unit_to_levels(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Unsigned integers nearest to `values`, of which 1 is the largest."""
+    return np.rint(values * np.float32(np.iinfo(dtype).max)).astype(dtype)

@@ -44,7 +44,7 @@ def find_plot(pictures: list[np.ndarray]) -> Box | None:
     height, width = pictures[0].shape[:2]
     if pictures[0].dtype != np.uint8:
         return None
-    white = np.mean([_brightness(p) >= _PAPER for p in pictures], axis=0) > 0.5
+    white = np.mean([brightness(p) >= _PAPER for p in pictures], axis=0) > 0.5
     edges = (white[0], white[-1], white[:, 0], white[:, -1])
     if sum(float(edge.mean()) > _BORDER for edge in edges) < 2 or white.all():
         return None
@@ -52,7 +52,7 @@ def find_plot(pictures: list[np.ndarray]) -> Box | None:
     for _ in range(2):  # the colour bar makes rows look full: columns first, then rows within them, and again
         left, right = _longest_run(white[top:bottom].mean(0) < _PLOT)
         top, bottom = _longest_run(white[:, left:right].mean(1) < _PLOT)
-    dark = np.mean([_brightness(p, np.max) < _DARK for p in pictures], axis=0) > 0.5
+    dark = np.mean([brightness(p, np.maximum) < _DARK for p in pictures], axis=0) > 0.5
     box = _without_frame(dark, Box(top, bottom, left, right))
     if (
         box.bottom - box.top < 8
@@ -63,8 +63,12 @@ def find_plot(pictures: list[np.ndarray]) -> Box | None:
     return box
 
 
-def _brightness(pixels: np.ndarray, of_channels=np.min) -> np.ndarray:
-    return pixels if pixels.ndim == 2 else of_channels(pixels, axis=2)
+def brightness(pixels: np.ndarray, of_channels: np.ufunc = np.minimum) -> np.ndarray:
+    """[H, W]: the least, or by `np.maximum` the greatest, channel of gray or coloured pixels."""
+    if pixels.ndim == 2:
+        return pixels
+    red, green, blue = np.moveaxis(pixels, 2, 0)  # a reduction along so short an axis is slow
+    return of_channels(of_channels(red, green), blue)
 
 
 def _longest_run(flags: np.ndarray) -> tuple[int, int]:

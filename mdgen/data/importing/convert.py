@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdgen.data.colormaps import Rendering, resize_area, undo_rendering
 from mdgen.data.importing.formats import Source
 from mdgen.data.importing.survey import Plan, is_picture, read_plane, spectrogram_name
-from mdgen.data.stacks import Stack, to_levels
+from mdgen.data.rendering import Rendering, resize_area, undo_rendering
+from mdgen.data.stacks import Stack, to_levels, unit_to_levels
 from mdgen.errors import MdgenError
 
-#: The file of a data set that holds its pictures.
-STACK = "images.npy"
+#: The files that hold all pictures, and the strips in which recordings are searched.
+STACK, STRIPS = "images.npy", "strips.npy"
 
 
 class Address(NamedTuple):
@@ -29,7 +29,7 @@ class Address(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """What became of a row. check: CRC-32 of what was stored; columns of the manifest; error: why it was left out."""
+    """What became of a row. check: CRC-32 of its picture and strip. Columns of the manifest. error: why it failed."""
 
     row: int
     check: int = 0
@@ -40,12 +40,21 @@ class Fact(NamedTuple):
     error: str = ""
 
 
+class _Converted(NamedTuple):
+    """picture and strip: what is stored of a spectrogram. facts: the fields of `Fact` from `residual` on, as known."""
+
+    picture: np.ndarray
+    strip: np.ndarray
+    facts: tuple[float, ...] = ()
+
+
 class Converter:
-    """Converts rows of a listing into the stack of the folder `out`. Holds one file at a time."""
+    """Converts rows of a listing into the stacks of the folder `out`. Holds one file at a time."""
 
     def __init__(self, root: Path, plan: Plan, out: Path) -> None:
         self.source, self.plan = Source(root), plan
-        self.stack = Stack(out / STACK)
+        self.stack, self.strips = Stack(out / STACK), Stack(out / STRIPS)
+        self._convert = {"picture": self._picture, "colour": self._colours, "array": self._array}[plan.kind]
 
     def convert(self, address: Address) -> Fact:
         """Store the spectrogram of `address` under its row; an unreadable one is a fact too."""
@@ -54,12 +63,15 @@ class Converter:
         except MdgenError as error:
             return Fact(address.row, error=str(error))
         try:
-            levels, facts = self._levels(self._of_kind(values))
+            done = self._convert(self._of_kind(values))
         except MdgenError as error:
             return Fact(address.row, error=f"{self.source.root}/{spectrogram_name(address)}: {error}")
-        levels = np.ascontiguousarray(levels)
-        self.stack.write(address.row, levels)
-        return Fact(address.row, zlib.crc32(levels), *facts)  # type: ignore[arg-type]
+        check = 0
+        for stack, part in ((self.stack, done.picture), (self.strips, done.strip)):
+            stored = np.ascontiguousarray(part)
+            stack.write(address.row, stored)
+            check = zlib.crc32(stored, check)
+        return Fact(address.row, check, *done.facts)  # type: ignore[arg-type]
 
     def _of_kind(self, values: np.ndarray) -> np.ndarray:
         """`values`, if they are of the plan's kind: colours are not gray levels, nor pictures numbers."""
@@ -76,37 +88,39 @@ class Converter:
             raise MdgenError(f"is {kind} but most other pictures are {others}; import the two kinds separately")
         return values
 
-    def _levels(self, values: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
-        """(what is stored, (residual, native columns, db_min, db_max) as far as known)."""
-        plan, nothing = self.plan, float("nan")
-        dtype = self.stack.dtype
-        if plan.kind == "colour":
-            return self._colours(values), ()
-        if plan.scale is not None:
-            try:
-                scaled, low, high = plan.scale.apply(plan.orientation.apply(values))
-            except MdgenError as error:
-                raise MdgenError(f"{error}; import it separately, or give --scale") from error
-            return to_levels(self._resized(scaled), dtype), (nothing, nothing, low, high)
+    def _array(self, values: np.ndarray) -> _Converted:
+        plan, unknown = self.plan, float("nan")
+        assert plan.scale is not None
+        try:
+            scaled, low, high = plan.scale.apply(plan.orientation.apply(values))
+        except MdgenError as error:
+            raise MdgenError(f"{error}; import it separately, or give --scale") from error
+        picture = to_levels(resize_area(scaled, *plan.result_shape), self.stack.dtype)
+        strip = to_levels(resize_area(scaled, *plan.strip_shape), self.strips.dtype)
+        return _Converted(picture, strip, (unknown, unknown, low, high))
+
+    def _picture(self, values: np.ndarray) -> _Converted:
+        plan = self.plan
+        assert plan.rendering is not None
         box = plan.boxes.get(values.shape[:2])
         pixels = plan.orientation.apply(values if box is None else box.cut(values))
-        if pixels.dtype == dtype and pixels.shape == plan.result_shape:
-            return pixels, (0.0,)
-        assert plan.rendering is not None
-        usual = values.shape[:2] == plan.shape
-        rendering = plan.rendering if usual else Rendering(plan.rendering.colormap)
-        image, residual, columns = undo_rendering(pixels, rendering, plan.size)
-        return to_levels(image * 2 - 1, dtype), (residual, columns)
+        simple = Rendering(plan.rendering.colormap)
+        plot = undo_rendering(pixels, plan.rendering if values.shape[:2] == plan.shape else simple)
+        strip = unit_to_levels(plot.resized(*plan.strip_shape), self.strips.dtype)
+        columns = float("nan") if plot.columns is None else plot.columns.count
+        if pixels.dtype == self.stack.dtype and pixels.shape == plan.result_shape:
+            return _Converted(pixels, strip, (0.0, columns))
+        if plot.has_cells and (plan.size is None or min(pixels.shape[:2]) <= plan.size):  # not made smaller: kept
+            plot = undo_rendering(pixels, simple)
+        picture = unit_to_levels(plot.resized(*plan.result_shape), self.stack.dtype)
+        return _Converted(picture, strip, (plot.residual, columns))
 
-    def _colours(self, values: np.ndarray) -> np.ndarray:
-        size = self.plan.size
-        if size is None or values.shape[:2] == (size, size):
-            return values
-        channels = [resize_area(values[..., c], size) for c in range(3)]
-        return np.round(np.stack(channels, axis=-1)).astype(np.uint8)
-
-    def _resized(self, values: np.ndarray) -> np.ndarray:
-        return values if self.plan.size is None else resize_area(values, self.plan.size)
+    def _colours(self, values: np.ndarray) -> _Converted:
+        height, width, _ = self.plan.result_shape
+        if values.shape[:2] != (height, width):
+            channels = [resize_area(values[..., c], height, width) for c in range(3)]
+            values = np.round(np.stack(channels, axis=-1)).astype(np.uint8)
+        return _Converted(values, np.empty((0, 0), np.uint8))
 
 
 _worker: Converter | None = None

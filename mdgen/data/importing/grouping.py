@@ -25,12 +25,13 @@ _MIN_RUN = 2.0
 
 
 def name_groups(
-    table: pd.DataFrame, stack: Stack, settings: ImportSettings, natural: bool
+    table: pd.DataFrame, strips: Stack, width: int, settings: ImportSettings, natural: bool
 ) -> tuple[pd.DataFrame, list[str]]:
     """(the table with session and recording, and start columns where windows overlap; lines of the report).
 
     Names, manifests and blocks of numbers win. Else windows of equal circumstances (user, session, labels, folder) are
-    searched for overlap. Where even numbers are missing, recordings stay unknown. natural: pictures of things.
+    searched for overlap. Where even numbers are missing, recordings stay unknown. strips: of all spectrograms, as fine
+    as they were. width: columns of the result. natural: pictures of things.
     """
     table = table.copy()
     if settings.session_length:
@@ -51,10 +52,11 @@ def name_groups(
         if not _is_numbered(table["number"].to_numpy()[rows]):
             unknown += len(rows)
             continue
-        plan = _overlap_of(table, rows, owner, stack)
+        plan = _overlap_of(table, rows, owner, strips)
         lines.append(plan.lines[0])
         for column, values in plan.table.items():
             columns[str(column)][rows] = values
+    columns[START_COLUMN] *= width / strips.shape[-1]
     if unknown:
         lines.append(f"recordings unknown for {unknown} windows (names give no order of time); reports will say so")
     if len(lines) > _MAX_LINES:
@@ -117,13 +119,13 @@ class _Rows:
         return self.stack[self.rows[rows]]
 
 
-def _overlap_of(table: pd.DataFrame, rows: np.ndarray, owner: str, stack: Stack) -> RecordingPlan:
+def _overlap_of(table: pd.DataFrame, rows: np.ndarray, owner: str, strips: Stack) -> RecordingPlan:
     """The recordings among `rows`."""
     spans = table[NATIVE_COLUMNS].to_numpy()[rows] if NATIVE_COLUMNS in table else None
     if spans is not None and np.isnan(spans).any():
         spans = None
     label = " ".join(dict.fromkeys(part for part in owner.split("\x1f") if part and "/" not in part))
-    images = _Rows(stack, table["row"].to_numpy()[rows])
+    images = _Rows(strips, table["row"].to_numpy()[rows])
     return find_recordings(images, [label] * len(rows), table["number"].to_numpy()[rows].tolist(), spans)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from natsort import natsorted
 
-from mdgen.data.importing.convert import STACK, Address, Fact, convert_rows, start_worker
+from mdgen.data.importing.convert import STACK, STRIPS, Address, Fact, convert_rows, start_worker
 from mdgen.data.importing.grouping import check_blocks, give_roles, name_groups
 from mdgen.data.importing.layouts import Listing, list_source
 from mdgen.data.importing.problems import Problems
@@ -53,7 +53,7 @@ def import_dataset(
     named = listing.table.filter(["file", "member", "entry", "user"])
     work = Work(out, source_identity(listing.root, named, **shaping_settings(settings)))
     work.begin()
-    stack, done = _begun(work.folder, plan, len(listing.table))
+    (pictures, strips), done = _begun(work.folder, plan, len(listing.table))
     lines = _plan_lines(listing, plan)
     if done:
         lines.append(f"went on with an import begun before: {len(done)} of {len(listing.table)} were done")
@@ -62,15 +62,16 @@ def import_dataset(
     try:
         facts = _convert_all(listing, plan, settings.workers, work.folder, done, problems, progress)
         table = _table(listing, plan, facts)
-        table, grouped = name_groups(table, stack, settings, natural=plan.kind == "colour")
+        table, grouped = name_groups(table, strips, plan.result_shape[1], settings, natural=plan.kind == "colour")
         table, roles = give_roles(table, settings, plan.result_shape[1])
-        stack.close(sync=True)
+        strips.close()
+        pictures.close(sync=True)
     except MdgenError as error:
         if not (work.folder / JOURNAL).stat().st_size:
             work.discard()
             raise
         raise MdgenError(f"{error} (what is converted already is kept for the next try)") from error
-    work.finish(table.drop(columns=["row", "number", "residual"]), problems.found, settings.storage, JOURNAL)
+    work.finish(table.drop(columns=["row", "number", "residual"]), problems.found, settings.storage, JOURNAL, STRIPS)
     lines += [*_residual_line(table, plan), *grouped, *roles, *problems.lines]
     return ImportReport(lines, len(table), table["user"].nunique())
 
@@ -114,20 +115,25 @@ def _plan_lines(listing: Listing, plan: Plan) -> list[str]:
     ]
 
 
-def _begun(folder: Path, plan: Plan, count: int) -> tuple[Stack, list[Fact]]:
-    """(the stack of the unfinished import, what is done of it)."""
-    shape, dtype, journal = (count, *plan.result_shape), np.dtype(plan.levels), Journal(folder)
+def _begun(folder: Path, plan: Plan, count: int) -> tuple[list[Stack], list[Fact]]:
+    """(the stacks of pictures and of strips of the unfinished import, what is done of it)."""
+    wanted = {
+        STACK: ((count, *plan.result_shape), np.dtype(plan.levels)),
+        STRIPS: ((count, *plan.strip_shape), np.dtype(np.uint8)),
+    }
+    journal = Journal(folder)
     try:
-        if (folder / STACK).exists() and (folder / JOURNAL).exists():
-            stack = Stack(folder / STACK)
-            if stack.stored_shape == shape and stack.dtype == dtype:
-                return stack, journal.read(stack)
-            stack.close()
-        stack = Stack.create(folder / STACK, shape, dtype)
+        if all((folder / name).exists() for name in (*wanted, JOURNAL)):
+            stacks = [Stack(folder / name) for name in wanted]
+            if [(stack.stored_shape, stack.dtype) for stack in stacks] == list(wanted.values()):
+                return stacks, journal.read(*stacks)
+            for stack in stacks:
+                stack.close()
+        stacks = [Stack.create(folder / name, *like) for name, like in wanted.items()]
         (folder / JOURNAL).write_text("")
     except OSError as error:
         raise MachineError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
-    return stack, []
+    return stacks, []
 
 
 def _convert_all(

@@ -50,14 +50,15 @@ def find_orientation(samples: list[np.ndarray], wish: OrientationName) -> tuple[
 def _doppler_ratio(samples: list[np.ndarray]) -> float | None:
     """Variance of the mean picture's row profile over that of its column profile, None for too few samples."""
     shape = samples[0].shape
-    alike = [np.where(np.isfinite(s), s, np.nan) for s in samples if s.shape == shape]
+    alike = [s for s in samples if s.shape == shape]
     if len(alike) < _MIN_SAMPLE:
         return None
-    levels = np.stack([_ranks(sample) for sample in alike]).mean(0)
+    levels = sum(map(_ranks, alike)) / len(alike)
     return float(levels.mean(1).var() / max(levels.mean(0).var(), 1e-12))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
     """Values as their share of the span between the 5th and 99.5th percentile: scale-free, robust to single peaks."""
-    low, high = np.nanpercentile(values, [5, 99.5])
-    return np.nan_to_num(np.clip((values - low) / max(high - low, 1e-30), 0, 1))
+    finite = np.isfinite(values)
+    low, high = np.percentile(values[finite], [5, 99.5]) if finite.any() else (0.0, 1.0)
+    return np.where(finite, np.clip((values - low) / max(high - low, 1e-30), 0, 1), 0).astype(np.float32)

@@ -8,14 +8,16 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from mdgen.data.colormaps import COLORMAPS, Rendering, find_rendering
-from mdgen.data.importing.borders import Box, find_plot
+from mdgen.data.colormaps import COLORMAPS
+from mdgen.data.importing.borders import Box, brightness, find_plot
 from mdgen.data.importing.formats import Source
 from mdgen.data.importing.layouts import Listing
 from mdgen.data.importing.orientation import Orientation, find_orientation
 from mdgen.data.importing.problems import Problems
 from mdgen.data.importing.scales import Scale, find_scale
 from mdgen.data.importing.settings import ImportSettings
+from mdgen.data.overlaps import STRIP_COLUMNS, STRIP_ROWS
+from mdgen.data.rendering import Rendering, find_rendering
 from mdgen.errors import MdgenError
 
 #: Spectrograms looked at to find out how all of them were made.
@@ -46,6 +48,13 @@ class Plan:
         """(H, W) or, for natural colours, (H, W, 3) of every result."""
         height, width = _result_size(self.shape, self.boxes, self.orientation, self.size)
         return (height, width, 3) if self.kind == "colour" else (height, width)
+
+    @property
+    def strip_shape(self) -> tuple[int, int]:
+        """(rows, columns) in which recordings are searched, whatever the size: natural colours are no recordings."""
+        if self.kind == "colour":
+            return 0, 0
+        return STRIP_ROWS, min(STRIP_COLUMNS, _result_size(self.shape, self.boxes, self.orientation, None)[1])
 
 
 def _result_size(
@@ -179,11 +188,10 @@ def _picture_plan(samples: list[np.ndarray], listing: Listing, settings: ImportS
             f"{box.bottom - 1}; a plot without axes needs no cutting and loses nothing"
         )
     plots = [boxes[shape].cut(s) if shape in boxes else s for s in alike]
-    orientation, seen, unknown = find_orientation([p.max(2) if p.ndim == 3 else p for p in plots], settings.orientation)
+    orientation, seen, unknown = find_orientation([brightness(p, np.maximum) for p in plots], settings.orientation)
     turned = [orientation.apply(p) for p in plots]
-    enlarged = settings.size is not None and min(turned[0].shape[:2]) > settings.size
     forced = settings.colormap if settings.colormap in COLORMAPS else None
-    rendering = find_rendering(turned, with_cells=enlarged, colormap=forced)
+    rendering = find_rendering(turned, forced)
     if rendering is None:
         first = listing.root / listing.table["file"].iloc[0]
         raise MdgenError(

@@ -88,14 +88,14 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.file = folder / JOURNAL
 
-    def read(self, stack: Stack) -> list[Fact]:
-        """Facts of the rows whose pictures in `stack` are what the journal says; the others are struck out."""
+    def read(self, *stacks: Stack) -> list[Fact]:
+        """Facts of the rows of which `stacks` hold what the journal says; the others are struck out."""
         facts: dict[int, Fact] = {}
         if self.file.exists():
             with open(self.file, newline="", encoding="utf-8", errors="replace") as stream:
                 for line in csv.reader(line.replace("\0", "") for line in stream):
                     fact = _fact(line)
-                    if fact is not None and 0 <= fact.row < len(stack) and _is_stored(fact, stack):
+                    if fact is not None and 0 <= fact.row < len(stacks[0]) and _is_stored(fact, stacks):
                         facts[fact.row] = fact
         temporary = self.file.with_suffix(".new")
         temporary.write_text("".join(map(_line, facts.values())), encoding="utf-8")
@@ -120,8 +120,8 @@ def _fact(line: list[str]) -> Fact | None:
         return None
 
 
-def _is_stored(fact: Fact, stack: Stack) -> bool:
-    return zlib.crc32(stack.bytes_of(fact.row)) == fact.check
+def _is_stored(fact: Fact, stacks: Iterable[Stack]) -> bool:
+    return zlib.crc32(b"".join(stack.bytes_of(fact.row) for stack in stacks)) == fact.check
 
 
 def source_identity(root: Path, table: pd.DataFrame, **shaping: Any) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from natsort import natsorted
 
-from mdgen.data.colormaps import resize_area
 from mdgen.data.dataset import START_COLUMN, make_table
 from mdgen.data.importing.grouping import give_roles
 from mdgen.data.importing.importer import ImportReport
@@ -21,6 +20,7 @@ from mdgen.data.importing.work import Work, check_target, shaping_settings, sour
 from mdgen.data.raw.processing import Spectrogram, to_spectrogram
 from mdgen.data.raw.samples import SUFFIXES, open_samples
 from mdgen.data.raw.settings import RadarFile
+from mdgen.data.rendering import resize_area
 from mdgen.data.stacks import Stack, to_levels
 from mdgen.errors import MachineError, MdgenError
 from mdgen.progress import Progress
@@ -137,7 +137,7 @@ class _Part:
         try:
             stack = Stack.create(self.stack, (len(starts), size, size), np.dtype(np.uint16))
             for row, start in enumerate(starts):
-                stack.write(row, to_levels(resize_area(scaled[:, start : start + width], size), stack.dtype))
+                stack.write(row, to_levels(resize_area(scaled[:, start : start + width], size, size), stack.dtype))
             stack.close(sync=True)
             columns = {START_COLUMN: (starts * (size / width)).tolist()}
             facts = {**_axes(spectrogram, radar, peak, width), "columns": columns, "notes": spectrogram.notes}

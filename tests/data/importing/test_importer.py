@@ -85,6 +85,33 @@ def test_a_stack_of_all_pictures_holds_what_their_files_do(tmp_path: Path) -> No
     assert sorted(f.name for f in (tmp_path / "files").iterdir()) == ["images", "manifest.csv"]
 
 
+def walk_windows(root: Path, spans: np.ndarray, shift: int = 13) -> Path:
+    """Windows of `spans` cells of two recordings, each `shift` cells after the one before, drawn on 192x192 pixels."""
+    root.joinpath("ID_1").mkdir(parents=True)
+    for recording, part in enumerate(np.array_split(spans, 2)):
+        rng = np.random.default_rng(recording)
+        speckle = rng.exponential(size=(48, shift * len(part) + 80))
+        whole = np.clip(np.exp(-(((np.arange(48)[:, None] - 20) / 8) ** 2)) * (0.3 + 0.3 * speckle), 0, 1)
+        for i, span in enumerate(part):
+            cells = whole[:, shift * i : shift * i + span]
+            places = [(np.arange(192) * n / 192).astype(int) for n in cells.shape]
+            save(root / f"ID_1/w{recording * 100 + i}", cells[np.ix_(*places)], "gray")
+    return root
+
+
+@pytest.mark.parametrize("stretched", [False, True])
+def test_the_recordings_found_do_not_depend_on_the_size(tmp_path: Path, stretched: bool) -> None:
+    spans = np.random.default_rng(0).integers(50, 66, 32) if stretched else np.full(32, 64)
+    source, found = walk_windows(tmp_path / "in", spans), []
+    for size in (8, 64, None):
+        table = imported(source, tmp_path / str(size), size=size, storage="stack")[0].table
+        starts = table["native_start"].astype(float) if stretched else table["start_column"] * (64 / (size or 192))
+        assert np.allclose(starts, np.tile(13 * np.arange(16), 2))
+        found.append(table["recording"].tolist())
+    assert found[0] == found[1] == found[2]
+    assert [name[:4] for name in found[0]] == ["r001"] * 16 + ["r002"] * 16
+
+
 def test_files_without_an_order_of_time_are_of_unknown_recording(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "in")
     for number, file in enumerate(sorted(source.rglob("*.png"))):
