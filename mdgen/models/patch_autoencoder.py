@@ -21,7 +21,7 @@ from mdgen.models.latents import STARTING_LOG_VARIANCE
 #: Of 255: the peak of a floor lies below the first of these levels, and is narrower than the second.
 FLOOR_PEAK, FLOOR_WIDTH = 6, 16
 #: What a floor's pixels differ by is of no use, and latents a little off make it greater.
-FLOOR_CONTRAST = 0.2
+FLOOR_CONTRAST = 0.05
 
 
 def find_floor(images: np.ndarray) -> tuple[float, float]:
