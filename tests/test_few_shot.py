@@ -5,6 +5,7 @@ import pytest
 
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.labels import STYLE, label_column
+from mdgen.data.recordings import stitch
 from mdgen.data.simulator import simulate
 from mdgen.errors import MdgenError
 from mdgen.few_shot import FewShotGenerator, few_shot_generators, with_walkers
@@ -39,7 +40,10 @@ def test_newcomers_are_generated_in_styles_of_others_by_models_trained_once(tmp_
 
 def test_simulated_walkers_join_the_known_people_without_styles() -> None:
     data = simulate(3, 4, 3, 32, seed=5)
+    table = data.table.assign(native_columns=30.0, native_start=np.arange(len(data)) % 3 * 7.0)
+    data = SpectrogramSet(data.images, table)
     both = with_walkers(data, 3, sessions=4, windows=1)
+    assert sum(len(recording.rows) for recording in stitch(both)) == len(both)
     assert both.table.head(len(data)).equals(data.table)
     more = both.table[len(data) :]
     assert len(more) == 12

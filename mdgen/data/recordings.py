@@ -40,7 +40,8 @@ def stitch(data: SpectrogramSet) -> list[Recording]:
     """
     native = {NATIVE_COLUMNS, NATIVE_START} <= set(data.table.columns)
     starts = _numbers(data.table, NATIVE_START if native else START_COLUMN)
-    spans = _numbers(data.table, NATIVE_COLUMNS) if native else np.full(len(data), float(data.images.shape[-1]))
+    width = float(data.images.shape[-1])
+    spans = np.nan_to_num(_numbers(data.table, NATIVE_COLUMNS), nan=width) if native else np.full(len(data), width)
     pieces = []
     keys = data.table[["user", "session", "recording", "split"]].reset_index(drop=True)
     for rows in keys.groupby(list(keys), sort=False).indices.values():
