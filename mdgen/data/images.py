@@ -68,7 +68,7 @@ def write_png(file: str | Path, levels: np.ndarray) -> None:
     """
     height, width = levels.shape
     rows = np.zeros((height, 1 + width * levels.itemsize), np.uint8)  # each begins with its filter: none
-    rows[:, 1:] = levels.astype(levels.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
+    rows[:, 1:] = np.ascontiguousarray(levels, levels.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
     packer = zlib.compressobj(1, strategy=zlib.Z_RLE)
     header = struct.pack(">IIBBBBB", width, height, 8 * levels.itemsize, 0, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", packer.compress(rows) + packer.flush()), (b"IEND", b""))
