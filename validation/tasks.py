@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mdgen.data.folders import atomic_folder, require_free
 from mdgen.errors import MdgenError
 from validation import controls, run, sifting
 from validation.cache import Arrays, Cache, cache_key, source_hash
+from validation.networks.inception import default_weights
 from validation.processes import everywhere, is_main
 from validation.report.compare import compare_reports
 from validation.results import EXIT_CODES, FAIL, PASS, UNAVAILABLE
@@ -116,11 +118,13 @@ def print_verdict(report: Path) -> int:
 
 
 def _report_key(real: SpectrogramSet, synthetic: SpectrogramSet, settings: ValidationSettings) -> str:
-    """Of everything a report depends on but the command that asked for it."""
+    """Of everything a report depends on, encoders that may be missing included, but the command that asked for it."""
     code = [source_hash(Path(package.__path__[0])) for package in (mdgen, validation)]
     packages = [version(name) for name in ("torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib")]
     sets = [(data.name, data.fingerprint(), data.table.to_json(double_precision=15)) for data in (real, synthetic)]
-    return cache_key("report", code, packages, settings.model_dump(mode="json", exclude={"cache"}), sets)
+    weights = settings.inception_weights or default_weights()
+    at_hand = [weights.is_file(), find_spec("efficientnet_lite_pytorch") is not None]
+    return cache_key("report", code, packages, at_hand, settings.model_dump(mode="json", exclude={"cache"}), sets)
 
 
 def _read_files(folder: Path) -> Arrays:

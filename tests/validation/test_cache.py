@@ -157,6 +157,12 @@ def test_what_was_judged_before_is_read_back_the_same_and_other_sets_are_not(dat
     assert [text for text in said if "judged before" in text]
     with pytest.raises(MdgenError, match="first"):
         judged("first")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    tasks.default_weights().parent.mkdir(parents=True)
+    tasks.default_weights().write_bytes(b"weights")
+    with pytest.raises(TypeError):
+        judged("with inception")
+    monkeypatch.delenv("TORCH_HOME")
     renamed = replace(data, table=data.table.assign(session=data.table["session"] + "b"))
     with pytest.raises(TypeError):
         judged("third", renamed)
