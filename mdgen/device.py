@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 
 from mdgen.errors import MdgenError
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 
 def resolve_device(device: str) -> str:
@@ -14,6 +19,20 @@ def resolve_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise MdgenError("--device cuda: this torch sees no GPU; see `mdgen doctor`, or use --device auto")
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def computing_on(device: str, **options: Any) -> PartialState:
+    """The state of this process, settled on `device` by the first who asks; options are for its process group.
+
+    Raises `MdgenError` for a device other than that on which this process computes already.
+    """
+    from accelerate import PartialState
+
+    wanted = resolve_device(device)
+    state = PartialState(cpu=wanted == "cpu", **options)
+    if state.device.type != wanted:
+        raise MdgenError(f"--device {device}: this process computes on {state.device.type} already; start another one")
+    return state
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:

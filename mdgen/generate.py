@@ -20,7 +20,7 @@ from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet, make_table
 from mdgen.data.labels import CAPTION, WISHES, chosen_ids
 from mdgen.data.shards import ShardedDataset
-from mdgen.device import resolve_device
+from mdgen.device import computing_on, resolve_device
 from mdgen.errors import MachineError, MdgenError
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress, warn
@@ -206,7 +206,7 @@ def write_synthetic(
     Only what is missing is made: after an end of any kind the same command goes on, and one for more of each user
     leaves those that are there untouched.
     """
-    state = PartialState(cpu=resolve_device(device) == "cpu", timeout=_PATIENCE)
+    state = computing_on(device, timeout=_PATIENCE)
     maker = Maker.of(run, settings, seed, users, state.device)
     store = ShardedDataset(out, settings.format, settings.manifest)
     if state.is_main_process:

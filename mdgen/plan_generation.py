@@ -13,7 +13,7 @@ from accelerate import PartialState
 
 from mdgen.config import GenerateConfig
 from mdgen.data.shards import ShardedDataset
-from mdgen.device import memory_gb, resolve_device, resolve_precision
+from mdgen.device import computing_on, memory_gb, resolve_precision
 from mdgen.generate import Maker
 
 
@@ -27,7 +27,7 @@ def generation_plan_lines(
     device: str = "auto",
 ) -> list[str]:
     """Lines for people; nothing is left on the disk."""
-    state = PartialState(cpu=resolve_device(device) == "cpu")
+    state = computing_on(device)
     maker = Maker.of(run, settings, seed, users, state.device)
     missing = ShardedDataset(out, settings.format, settings.manifest).missing(len(maker), settings.shard_size)
     left = sum(map(len, missing))

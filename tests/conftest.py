@@ -1,6 +1,9 @@
-"""Shared by all tests: one thread (tiny tensors gain nothing from two) and tiny data sets with known answers."""
+"""Shared by all tests: one thread (tiny tensors gain nothing from two), no GPU but in test_gpu.py (its digits vary,
+and processes cannot share one), and tiny data sets with known answers."""
 
 from __future__ import annotations
+
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +13,9 @@ from mdgen.config import Recipe, load_recipe
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 
 torch.set_num_threads(1)
+#: GPUs as they were named before they were hidden.
+VISIBLE_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,6 +13,9 @@ from mdgen.data.dataset import START_COLUMN, SpectrogramSet
 NATIVE_COLUMNS, NATIVE_START = "native_columns", "native_start"
 #: A gain below this is JPEG and rounding, not another scale; leaving it alone keeps exact data exact.
 _MIN_GAIN_CHANGE = 0.005
+#: Where within a pixel its native column is looked up (0..1). At 0.5 all windows of an odd number of columns would
+#: repeat one in the very middle, and the middle of a window would look special.
+LOOKUP = 0.75
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def _numbers(table: pd.DataFrame, column: str) -> np.ndarray:
 def native_columns(window: np.ndarray, span: int) -> np.ndarray:
     """[C, H, W] with its columns back at `span` cells of equal time, [C, H, span]."""
     width = window.shape[-1]
-    return window[..., ((np.arange(span) + 0.5) * width / span).astype(int)]
+    return window[..., np.floor((np.arange(span) + 0.5) * width / span + 0.5 - LOOKUP).astype(int)]
 
 
 def _pieces(rows: np.ndarray, starts: np.ndarray, spans: np.ndarray) -> list[np.ndarray]:

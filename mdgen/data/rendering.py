@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import csr_array, kron
 
 from mdgen.data.colormaps import YCBCR, detect_colormap, invert_colormap
+from mdgen.data.recordings import LOOKUP
 
 #: A grid of cells is trusted when this share of the picture's steps lies on its edges (smooth pictures: below 0.5).
 MIN_GRID_STRENGTH = 0.55
@@ -185,7 +186,7 @@ def _placing(grid: Grid | None, length: int, size: int) -> csr_array | None:
         shared = np.minimum(parts[1:, None], edges[1:]) - np.maximum(parts[:-1, None], edges[:-1])
         matrix = csr_array((shared.clip(0) * size).astype(np.float32))
     else:
-        cells = grid.cell_of((np.arange(size) + 0.5) / size) - grid.cell_of(np.array(0.5 / length))
+        cells = grid.cell_of((np.arange(size) + LOOKUP) / size) - grid.cell_of(np.array(0.5 / length))
         places = cells.clip(0, len(starts) - 2)
         matrix = csr_array((np.ones(size, np.float32), places, np.arange(size + 1)), shape=(size, len(starts) - 1))
     return None if matrix.shape == (size, size) and (matrix.diagonal() == 1).all() else matrix

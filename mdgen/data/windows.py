@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mdgen.config import AugmentConfig
 from mdgen.data.dataset import SpectrogramSet
-from mdgen.data.recordings import Recording, stitch
+from mdgen.data.recordings import LOOKUP, Recording, stitch
 from mdgen.errors import MdgenError
 
 #: Views of a window. Shifts of one in a longer recording spread over a quarter of its width, its neighbours' distance.
@@ -99,7 +99,7 @@ class WindowCutter:
         """float32 [C, H, width] in [-1, 1]: each output pixel is the native one it lies in, so cells stay crisp."""
         whole = self.recordings[view.recording].image
         height, length, middle = whole.shape[-2], whole.shape[-1], self.width / 2
-        place = (np.arange(self.width) + 0.5 - middle) * view.tempo + middle
+        place = (np.arange(self.width) + LOOKUP - middle) * view.tempo + middle
         columns = _mirrored(view.start + np.floor(place * view.span / self.width).astype(int), length)
         rows = np.arange(height)
         if self.zero_row is not None:

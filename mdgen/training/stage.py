@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from accelerate import PartialState
-
 from mdgen.config import Recipe, TrainingConfig
 from mdgen.data.dataset import SpectrogramSet
-from mdgen.device import resolve_device
+from mdgen.device import computing_on
 from mdgen.errors import MdgenError
 from mdgen.progress import Progress
 from mdgen.run import Run, training_data
@@ -30,7 +28,7 @@ class Stage:
     budget: Budget | None = None
 
     def __post_init__(self) -> None:
-        PartialState(cpu=resolve_device(self.device) == "cpu")
+        computing_on(self.device)
 
     def rows(self, data: SpectrogramSet) -> SpectrogramSet:
         """Role `train` of the data set that the run was made for, to learn in the latents of its autoencoder.

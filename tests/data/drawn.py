@@ -16,8 +16,8 @@ def field(rows: int, columns: int, seed: int = 0) -> np.ndarray:
     return np.clip(ridge * rng.uniform(0.5, 1.1, (rows, columns)), 0, 1)
 
 
-def enlarge(cells: np.ndarray, size: int = 256) -> np.ndarray:
-    index = [((np.arange(size) + 0.5) * n / size).astype(int) for n in cells.shape]
+def enlarge(cells: np.ndarray, size: int = 256, lookup: float = 0.5) -> np.ndarray:
+    index = [((np.arange(size) + lookup) * n / size).astype(int) for n in cells.shape]
     return cells[np.ix_(*index)]
 
 

@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 from mdgen.data.dataset import SpectrogramSet, make_table
 from mdgen.data.overlaps import block_names, find_recordings
-from mdgen.data.recordings import stitch
+from mdgen.data.recordings import LOOKUP, stitch
 
 
 def signal(length: int, seed: int) -> np.ndarray:
@@ -69,7 +69,7 @@ def test_windows_stretched_from_different_durations_are_chained_in_their_own_tim
     whole, rng = signal(400, 2), np.random.default_rng(1)
     spans, starts = rng.integers(24, 31, 24), np.cumsum([0, *rng.integers(6, 8, 23)])
     stretched = [
-        whole[..., s + ((np.arange(32) + 0.5) * n / 32).astype(int)] for s, n in zip(starts, spans, strict=True)
+        whole[..., s + ((np.arange(32) + LOOKUP) * n / 32).astype(int)] for s, n in zip(starts, spans, strict=True)
     ]
     plan = find_recordings(np.stack(stretched), ["a"] * 24, range(24), spans)
     assert np.array_equal(plan.table["native_start"], starts)

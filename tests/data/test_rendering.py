@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from mdgen.data.colormaps import invert_colormap
+from mdgen.data.recordings import LOOKUP
 from mdgen.data.rendering import (
     MIN_GRID_STRENGTH,
     find_grid,
@@ -23,7 +24,7 @@ def test_averaging_over_cells_beats_trusting_single_jpeg_pixels() -> None:
     assert rendering is not None
     plot = undo_rendering(pixels, rendering)
     by_cell = plot.resized(64, 64)
-    truth = enlarge(cells, 64)
+    truth = enlarge(cells, 64, LOOKUP)
     by_pixel = invert_colormap(pixels, "jet")[0][2::4, 2::4]
     assert plot.columns is not None
     assert plot.columns.count == 55
@@ -59,7 +60,7 @@ def test_cells_stay_as_crisp_as_the_plot_where_areas_blur() -> None:
     rendering = find_rendering([pixels])
     assert rendering is not None
     crisp = undo_rendering(pixels, rendering).resized(64, 64)
-    truth, blurred = enlarge(cells, 64), resize_area(pixels / 255, 64, 64)
+    truth, blurred = enlarge(cells, 64, LOOKUP), resize_area(pixels / 255, 64, 64)
     steps = [np.abs(np.diff(image, axis=1)).mean() for image in (truth, crisp, blurred)]
     assert steps[1] == pytest.approx(steps[0], rel=0.01)
     assert steps[2] < 0.9 * steps[0]

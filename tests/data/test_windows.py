@@ -8,6 +8,7 @@ import torch
 
 from mdgen.config import AugmentConfig
 from mdgen.data.dataset import SpectrogramSet, make_table
+from mdgen.data.recordings import LOOKUP
 from mdgen.data.windows import VIEWS, WindowCutter
 from mdgen.errors import MdgenError
 
@@ -73,7 +74,7 @@ def test_at_another_tempo_velocities_and_times_change_together() -> None:
     np.testing.assert_array_equal(windows.cut(windows.views[0]), data.images[0])
     slower = windows.cut(replace(windows.views[0], tempo=0.9))[0]
     velocity = 4 - 5 * (np.arange(64) + 0.5) / 64
-    time = 0.5 + ((np.arange(64) + 0.5) / 64 - 0.5) * 0.9
+    time = 0.5 + ((np.arange(64) + LOOKUP) / 64 - 0.5) * 0.9
     ridge = np.array([velocity[column > 0].mean() for column in slower.T])
     np.testing.assert_allclose(ridge, 0.9 * (2 + np.sin(4 * np.pi * time)), atol=0.12)
 

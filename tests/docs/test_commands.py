@@ -106,7 +106,7 @@ def run_or_copy(arguments: list[str]) -> None:
     given = _context(arguments[0], [*arguments[1:], *TINY.get(arguments[0], [])]).params
     own = ("data", "run", "real", "synthetic", "out")
     key = arguments[0], str(sorted((n, v) for n, v in given.items() if n not in own or v is None))
-    out = given["out"].resolve() if given.get("out") else None
+    out = Path(given["out"]).resolve() if given.get("out") else None
     if key not in made_before:
         _make_room(arguments)
         run(arguments)

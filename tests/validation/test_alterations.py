@@ -86,6 +86,14 @@ def test_exchanged_halves_leave_a_seam_in_the_middle():
     assert worst_seam(np.roll(images, 24, axis=-1), real, held_out, "column").place == 24
 
 
+def test_being_no_smoother_than_around_is_no_seam_even_where_real_images_are():
+    real, held_out, images = (speckled(200, seed) for seed in range(3))
+    for some in (real, held_out):
+        some[..., 24] = (some[..., 23] + some[..., 25]) / 2
+    assert worst_seam(images, real, held_out, "column").low < 0.05
+    assert worst_seam(np.roll(images, 24, axis=-1), real, held_out, "column").low > 0.15
+
+
 def test_a_seam_fails_the_gate_by_its_place(context):
     rule = context.rules["alterations"]
     bank = context.once(("alterations", *context.sets.users), lambda: None)

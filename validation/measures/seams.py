@@ -29,9 +29,11 @@ class Seam:
 def worst_seam(images: np.ndarray, real: np.ndarray, held_out: np.ndarray, axis: str) -> Seam:
     """Where `images` [N, C, H, W] break most, compared with `real` [M, C, H, W].
 
-    held_out: other real images, by which chance is measured where a pattern all over `images` would hide it.
+    held_out: other real images, by which chance is measured where a pattern all over `images` would hide it. Where
+    real images are smoother than around, as where two frames of a radar meet, it is enough to be as smooth as around.
     """
     usual = roughness(real, axis)
+    usual = np.maximum(usual, median_filter(usual, AROUND, mode="nearest"))
     peaks, by_chance = (_peaks(roughness(some, axis) - usual) for some in (images, held_out))
     place = int(peaks.argmax())
     spread = min(median_abs_deviation(some, scale="normal") for some in (peaks, by_chance))
