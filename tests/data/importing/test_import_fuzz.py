@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
+import scipy.sparse
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from mdgen.data.dataset import read_dataset
+from mdgen.data.importing.formats import Source
 from mdgen.data.importing.importer import import_dataset
 from mdgen.data.importing.settings import ImportSettings
 from mdgen.data.raw.samples import open_samples
@@ -74,6 +76,30 @@ def test_a_damaged_file_ends_in_one_line(
             (source / "a" / f"{i}.{kind}").write_bytes(WHOLE[kind])
         (source / "a" / f"9.{kind}").write_bytes(bytes(content[: int((cut + 0.3) * len(content))]))
         import_all(source, on_error)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(2360, 128), (145, 8)],
+    ids=["a type that does not exist", "complex values without a second part"],
+)
+def test_a_mat_file_that_would_end_the_process_in_c_is_refused(tmp_path: Path, place: int, value: int) -> None:
+    content = bytearray(WHOLE["mat"])
+    content[place] = value
+    (tmp_path / "x.mat").write_bytes(content)
+    with pytest.raises(MdgenError, match="damaged"):
+        Source(tmp_path).arrays("x.mat")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_sound_mat_file_of_all_kinds_of_variables_passes_the_check(tmp_path: Path, compressed: bool) -> None:
+    variables = {
+        "complex": np.array([1 + 2j, 3]), "empty": np.zeros((0, 3)), "blank": "", "text": "äé", "flags": np.eye(2) > 0,
+        "nested": {"a": {"b": [], "cells": np.array([1, "a"], object)}}, "sparse": scipy.sparse.csc_array(np.eye(5)),
+        "cube": np.arange(6, dtype=np.int16).reshape(1, 2, 3), "array": np.array([(1, "x")], [("q", "O"), ("r", "O")]),
+    }  # fmt: skip
+    scipy.io.savemat(tmp_path / "x.mat", variables, do_compression=compressed)
+    assert "cube" in Source(tmp_path).arrays("x.mat")
 
 
 @QUICK

@@ -12,6 +12,7 @@ import scipy.io
 
 from mdgen.data.importing.formats.base import LAST_AXIS, MAX_WHOLE_BYTES, ArrayInfo, Container
 from mdgen.data.importing.formats.hdf5 import Matlab73File
+from mdgen.data.importing.formats.matlab5_check import check_matlab5
 from mdgen.errors import MdgenError
 
 _MAX_DEPTH = 8
@@ -27,6 +28,7 @@ class Matlab5File(Container):
 
     def __init__(self, file: Path) -> None:
         super().__init__(file)
+        check_matlab5(file)
         self._variables = {name: (shape, kind) for name, shape, kind in scipy.io.whosmat(file)}
         self._loaded: dict[str, np.ndarray] = {}
 
