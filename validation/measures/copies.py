@@ -89,8 +89,8 @@ def closest_copies(
 
 
 def closeness(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Fisher's z of the best-shift correlation of every pair by kind, the query forwards or backwards in time, whichever
-    is closer: float32 [kinds, n, m]; images [., C, H, W]."""
+    """Fisher's z of the best-shift correlation of every pair by kind, the query run forwards or backwards, whichever is
+    closer: float32 [kinds, n, m]; images [., C, H, W]."""
     bands = [(_band(queries, *band), _band(references, *band)) for band in (DETAIL, SHAPE)]
     forwards = _kinds([_half_correlations(a, b) for a, b in bands])
     return np.maximum(forwards, _kinds([_half_correlations(a[..., ::-1], b) for a, b in bands]))
