@@ -228,16 +228,18 @@ def _draw_pairs(synthetic: SpectrogramSet, train: SpectrogramSet, found: Closest
     order = order[found.index[order] >= 0]
     columns = max(1, min(10, len(order)))
     rows = 2 * max(1, -(-len(order) // columns))
-    figure, axes = plt.subplots(rows, columns, figsize=(1.3 * columns, 1.5 * rows), squeeze=False, layout="constrained")
-    for axis in axes.flat:
-        axis.axis("off")
+    figure = plt.figure(figsize=(1.3 * columns, 1.5 * rows))
+    axis = figure.add_axes((0, 0, 1, 1))
     for place, query in enumerate(order):
         across, down = place % columns, 2 * (place // columns)
         user = label(str(synthetic.table["user"].iloc[query]))
-        for axis, image, title in (
-            (axes[down, across], synthetic.images[query], user),
-            (axes[down + 1, across], train.images[found.index[query]], f"training, {found.score[query]:.1f}"),
+        for top, image, title in (
+            (down, synthetic.images[query], user),
+            (down + 1, train.images[found.index[query]], f"training, {found.score[query]:.1f}"),
         ):
-            axis.imshow(image.mean(axis=0), vmin=-1, vmax=1, cmap="turbo", aspect="auto", interpolation="nearest")
-            axis.set_title(title, fontsize=8)
+            axis.imshow(image.mean(axis=0), vmin=-1, vmax=1, cmap="turbo", aspect="auto", interpolation="nearest",
+                        extent=(across, across + 0.94, top + 1, top + 0.17))  # fmt: skip
+            axis.text(across + 0.47, top + 0.13, title, fontsize=8, ha="center")
+    axis.set(xlim=(0, columns), ylim=(rows, 0))
+    axis.axis("off")
     return figure

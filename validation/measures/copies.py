@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from mdgen.data.dataset import SpectrogramSet
 from validation.measures.neighbours import correlation_over_shifts, shares_signal
+from validation.measures.smoothing import gaussian
 from validation.networks.network import shrink
 
 #: Differences of Gaussians (sigmas in pixels): speckle that no two walks share, and what noise and blur leave of it.
@@ -89,12 +89,11 @@ def closest_copies(
 
 
 def closeness(queries: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Fisher's z of the best-shift correlation of every pair by kind, float32 [kinds, n, m]; images [., C, H, W]."""
-    halves = {}
-    for band in (DETAIL, SHAPE):
-        a, b = _band(queries, *band), _band(references, *band)
-        halves[band] = [np.arctanh(c.clip(-0.999, 0.999)) for c in _half_correlations(a, b)]
-    return np.stack([sum(halves[DETAIL]) / 2, sum(halves[SHAPE]) / 2, *halves[DETAIL]])
+    """Fisher's z of the best-shift correlation of every pair by kind, the query run forwards or backwards, whichever is
+    closer: float32 [kinds, n, m]; images [., C, H, W]."""
+    bands = [(_band(queries, *band), _band(references, *band)) for band in (DETAIL, SHAPE)]
+    forwards = _kinds([_half_correlations(a, b) for a, b in bands])
+    return np.maximum(forwards, _kinds([_half_correlations(a[..., ::-1], b) for a, b in bands]))
 
 
 def copy_evidence(closeness: np.ndarray, sharing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +125,7 @@ def _evidence_by_user(
         table = references.table.iloc[candidates]
         sharing = np.eye(len(candidates), dtype=bool) if separate else shares_signal(table, width)
         asked, known = shrink(queries.images[rows], size), shrink(references.images[candidates], size)
-        near = np.maximum(closeness(asked, known), closeness(asked[..., ::-1], known))
+        near = closeness(asked, known)
         if leave_out and not separate:
             sharing |= near[0] > _SAME
         if leave_out:
@@ -153,7 +152,13 @@ def nothing_found(count: int) -> Closest:
 def _band(images: np.ndarray, inner: float, outer: float) -> np.ndarray:
     """float32 [n, 1, H, W]: mean over channels, less what is coarser than `outer` and finer than `inner`."""
     gray = images.mean(axis=1, keepdims=True)
-    return gaussian_filter(gray, (0, 0, inner, inner)) - gaussian_filter(gray, (0, 0, outer, outer))
+    return gaussian(gray, inner) - gaussian(gray, outer)
+
+
+def _kinds(halves: list[list[np.ndarray]]) -> np.ndarray:
+    """`KINDS` of closeness, [kinds, n, m], from the correlations of both halves in both bands."""
+    detail, shape = ([np.arctanh(c.clip(-0.999, 0.999)) for c in band] for band in halves)
+    return np.stack([sum(detail) / 2, sum(shape) / 2, *detail])
 
 
 def _half_correlations(queries: np.ndarray, references: np.ndarray) -> list[np.ndarray]:

@@ -6,14 +6,15 @@ No feature depends on where in the gait cycle a window starts, beyond chance.
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+
+from validation.measures.smoothing import gaussian
 
 BANDS = 8
 LAGS = (1, 2, 4)
 CADENCES = 12
 SPECTRUM_BINS = 12
 QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
-CHUNK = 128
+CHUNK = 64
 AT_FLOOR = 0.02  #: above the lowest level
 ENOUGH_LEVELS = 64  #: more tell 8-bit storage from 16-bit, not a genuine picture from an altered one
 
@@ -45,7 +46,7 @@ def profiles(pixels: np.ndarray) -> np.ndarray:
 def cadences(bands: np.ndarray) -> np.ndarray:
     """Log power of the slow temporal frequencies of every band."""
     changes = bands - bands.mean(axis=2, keepdims=True)
-    power = np.abs(np.fft.rfft(changes * np.hanning(bands.shape[2]), axis=2)) ** 2 / bands.shape[2] ** 2
+    power = _power(np.fft.rfft(changes * np.hanning(bands.shape[2]), axis=2)) / bands.shape[2] ** 2
     return np.log(power[:, :, 1 : CADENCES + 1] + 1e-6).reshape(len(bands), -1)
 
 
@@ -54,11 +55,15 @@ def fine_spectra(pixels: np.ndarray) -> np.ndarray:
     found = []
     for axis in (2, 1):
         changes = np.diff(pixels, axis=axis)
-        power = (np.abs(np.fft.rfft(changes, axis=axis)) ** 2).mean(axis=3 - axis) / pixels.shape[axis]
+        power = _power(np.fft.rfft(changes, axis=axis)).mean(axis=3 - axis) / pixels.shape[axis]
         inner = power[:, 1:-1]
         parts = np.array_split(inner, min(SPECTRUM_BINS, inner.shape[1]), axis=1)
         found += [part.mean(axis=1) for part in parts] + [power[:, -1]]
     return np.log(np.stack(found, axis=1) + 1e-7)
+
+
+def _power(spectrum: np.ndarray) -> np.ndarray:
+    return spectrum.real**2 + spectrum.imag**2
 
 
 def lead_and_lag(bands: np.ndarray) -> np.ndarray:
@@ -83,7 +88,8 @@ def skewed_changes(pixels: np.ndarray, bands: np.ndarray) -> np.ndarray:
     found = []
     for lag in LAGS:
         changes = series[:, :, lag:] - series[:, :, :-lag]
-        found.append((changes**3).mean(axis=2) / ((changes**2).mean(axis=2) + 1e-4) ** 1.5)
+        squares = changes**2
+        found.append((squares * changes).mean(axis=2) / (squares.mean(axis=2) + 1e-4) ** 1.5)
     return np.concatenate(found, axis=1)
 
 
@@ -121,11 +127,11 @@ def repeats(pixels: np.ndarray) -> np.ndarray:
 
     Speckle never comes back, not even a step later; half a picture that is shown twice, or mirrored, has it twice.
     """
-    detail = pixels - gaussian_filter(pixels, (0, 1, 1))
+    detail = pixels - gaussian(pixels, 1.0)
     width = detail.shape[2]
     spectrum = np.fft.rfft(detail, 2 * width, axis=2)
     energy = np.concatenate([np.zeros((len(pixels), 1)), (detail**2).sum(axis=1).cumsum(axis=1)], axis=1)
-    again = np.fft.irfft((np.abs(spectrum) ** 2).sum(axis=1), 2 * width, axis=1)
+    again = np.fft.irfft(_power(spectrum).sum(axis=1), 2 * width, axis=1)
     backwards = np.fft.irfft((spectrum**2).sum(axis=1), 2 * width, axis=1)
     lags = np.arange(width // 8, 3 * width // 4)
     both = (energy[:, -1:] - energy[:, lags]) * energy[:, width - lags]
@@ -138,6 +144,6 @@ def repeats(pixels: np.ndarray) -> np.ndarray:
 
 def mean_velocity(pixels: np.ndarray) -> np.ndarray:
     """Mean row of the squared level above the picture's median in every column, -1 (first row) to 1: [N, W]."""
-    energy = (pixels - np.median(pixels, axis=(1, 2), keepdims=True)).clip(0) ** 2
-    rows = np.linspace(-1, 1, pixels.shape[1])[:, None]
-    return (energy * rows).sum(axis=1) / (energy.sum(axis=1) + 1e-6)
+    middle = np.median(pixels.reshape(len(pixels), -1), axis=1)
+    energy = (pixels - middle[:, None, None]).clip(0) ** 2
+    return np.linspace(-1, 1, pixels.shape[1]) @ energy / (energy.sum(axis=1) + 1e-6)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from scipy.fft import next_fast_len
 
 from mdgen.data.dataset import START_COLUMN, SpectrogramSet
 from mdgen.data.splits import GUARD, ordered_units
@@ -46,7 +47,8 @@ def correlation_over_shifts(
     queries [n, C, H, W], references [m, C, H, W]. At each shift the overlapping parts are correlated, each with its own
     mean removed, so a shifted copy gives exactly 1. shift s > 0: column c of the query matches column c - s of the
     reference. columns: (first, end) of the only columns of the queries that take part (default: all). Computed by
-    Fourier transform along time (masked normalised cross-correlation, Padfield 2012).
+    Fourier transform along time, long enough for these shifts not to wrap round (masked normalised cross-correlation,
+    Padfield 2012).
     """
     width = queries.shape[-1]
     first, end = columns or (0, width)
@@ -56,20 +58,21 @@ def correlation_over_shifts(
     known -= known.mean(axis=(1, 2), keepdims=True)
     asked[..., :first], asked[..., end:] = 0, 0
     count = (high - low) * asked.shape[1]
+    length = next_fast_len(int(max(width, end - shifts.min(), width + shifts.max() - first)), real=True)
     sum_known, square_known = _sums(known, low - shifts, high - shifts)
-    spectra = np.fft.rfft(known, 2 * width, axis=2).conj().astype(np.complex64).transpose(2, 1, 0)
-    right = torch.from_numpy(np.ascontiguousarray(spectra))
+    scale_known = np.sqrt(_energy(sum_known, square_known, count)).astype(np.float32)
+    sum_known = (sum_known / count).astype(np.float32)
+    right = _spectra(known, length).conj().permute(2, 1, 0).resolve_conj().contiguous()
     best, where = [], []
-    step = max(1, _CHUNK // (2 * width * len(known)))
+    step = max(1, _CHUNK // (length * len(known)))
     for part in (asked[i : i + step] for i in range(0, len(asked), step)):
-        products = _products(part, right, width)[:, :, shifts % (2 * width)]
+        products = _products(part, right, length)[:, :, shifts % length]
         sums, squares = _sums(part, low, high)
-        covariance = products - sums[:, None] * (sum_known / count)
-        correlation = covariance / np.sqrt(
-            _energy(sums, squares, count)[:, None] * _energy(sum_known, square_known, count)
-        )
+        covariance = products - sums[:, None].astype(np.float32) * sum_known
+        scale = np.sqrt(_energy(sums, squares, count))
+        correlation = covariance / (scale[:, None].astype(np.float32) * scale_known)
         place = correlation.argmax(axis=2)
-        best.append(np.take_along_axis(correlation, place[..., None], 2)[..., 0].astype(np.float32))
+        best.append(np.take_along_axis(correlation, place[..., None], 2)[..., 0])
         where.append(shifts[place])
     return np.concatenate(best), np.concatenate(where)
 
@@ -113,17 +116,23 @@ def _flattened(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1, images.shape[-1]).astype(np.float64)
 
 
-def _products(queries: np.ndarray, spectra: torch.Tensor, width: int) -> np.ndarray:
-    """float32 [n, m, 2 W]: sum over rows and columns of query times shifted reference, at every shift."""
-    left = np.fft.rfft(queries, 2 * width, axis=2).astype(np.complex64).transpose(2, 0, 1)
+def _products(queries: np.ndarray, spectra: torch.Tensor, length: int) -> np.ndarray:
+    """float32 [n, m, length]: sum over rows and columns of query times shifted reference, at every shift."""
+    left = _spectra(queries, length).permute(2, 0, 1).contiguous()
     with one_thread():
-        crossed = torch.from_numpy(np.ascontiguousarray(left)) @ spectra
-        return torch.fft.irfft(crossed.permute(1, 2, 0), 2 * width, dim=2).numpy()
+        crossed = left @ spectra
+        return torch.fft.irfft(crossed.permute(1, 2, 0), length, dim=2).numpy()
+
+
+def _spectra(images: np.ndarray, length: int) -> torch.Tensor:
+    """complex64 [n, H, length // 2 + 1]: Fourier transform along time of [n, H, W] with zeros up to `length`."""
+    with one_thread():
+        return torch.fft.rfft(torch.from_numpy(images.astype(np.float32)), length, dim=2)
 
 
 def _sums(images: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sum and sum of squares over columns low..high, float64 [n, shifts]."""
-    totals = np.stack([images.sum(axis=1), (images**2).sum(axis=1)])  # (2, n, W)
+    totals = np.stack([images.sum(axis=1), np.einsum("nhw,nhw->nw", images, images)])  # (2, n, W)
     running = np.concatenate([np.zeros((*totals.shape[:2], 1)), totals.cumsum(axis=2)], axis=2)
     return tuple(running[..., high] - running[..., low])
 

@@ -28,6 +28,9 @@ LEVELS = 32
 #: `pca_residual` averages over this many ranges of Doppler and of time.
 BLOCKS = 8
 
+#: Images that the ImageNet network takes at once: few enough for what lies between its layers to stay in the cache.
+BATCH = 8
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -126,7 +129,7 @@ def efficientnet_lite0(size: int = 96, device: str = "auto") -> Encoder:
         return network.extract_features(x.contiguous(memory_format=torch.channels_last)).mean(dim=(2, 3))
 
     def encode(images: np.ndarray) -> np.ndarray:
-        return encode_batches(pooled, np.ascontiguousarray(images), device, batch_size=32)
+        return encode_batches(pooled, np.ascontiguousarray(images), device, BATCH)
 
     return Encoder(cache_key("efficientnet_lite0", size, np.fromfile(path, np.uint8)), encode)
 

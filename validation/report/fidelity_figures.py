@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from validation.report.figures import GRAY, REAL, SYNTHETIC, label
+from validation.report.figures import GRAY, REAL, SYNTHETIC, heat_map, label
 from validation.results import Metric
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def neighbourhood_bars(rows: Sequence[Metric]) -> Figure:
     for axis, measure in zip(axes, MEASURES, strict=True):
         mine = table[table["measure"] == measure]
         sns.barplot(mine, y="encoder", x="value", hue="set", hue_order=["synthetic", "train"], ax=axis,
-                    palette=[SYNTHETIC, REAL], legend=measure == MEASURES[-1])  # fmt: skip
+                    palette=[SYNTHETIC, REAL], errorbar=None, legend=measure == MEASURES[-1])  # fmt: skip
         axis.axvline(1, color=GRAY, linewidth=0.8)
         axis.set(title=measure, xlabel="", ylabel="")
     sns.move_legend(axes[-1], "upper left", bbox_to_anchor=(1, 1), title="", frameon=False)
@@ -70,9 +70,8 @@ def cross_matrices(matrices: dict[str, pd.DataFrame]) -> Figure:
     for place, (axis, (encoder, matrix)) in enumerate(zip(axes[0], matrices.items(), strict=True)):
         above = matrix.sub(matrix.min(axis=1), axis=0)
         shown = above.div(above.median(axis=1).clip(lower=1e-9), axis=0).rename(index=label, columns=label)
-        sns.heatmap(shown, ax=axis, vmin=0, vmax=1, cmap="mako", square=True, cbar=False, xticklabels=True,
-                    yticklabels=place == 0)  # fmt: skip
+        heat_map(axis, shown, "mako")
         axis.set(title=encoder, xlabel="real user", ylabel="synthetic user" if place == 0 else "")
-        axis.tick_params(labelsize=8)
+        axis.tick_params(axis="y", labelleft=place == 0)
     figure.tight_layout()
     return figure

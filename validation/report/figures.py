@@ -54,7 +54,8 @@ def gallery(real: SpectrogramSet, synthetic: SpectrogramSet, train: SpectrogramS
     All in one scale of brightness, in dB, and on axes in m/s and s where the sets know theirs. near: the closest row
     of `train` for each row of `synthetic`.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(5.4, 2.1), sharex=True, sharey=True, layout="constrained")
+    margins = {"left": 0.07, "right": 0.88, "bottom": 0.17, "top": 0.87, "wspace": 0.07}
+    figure, axes = plt.subplots(1, 3, figsize=(5.5, 2.1), sharex=True, sharey=True, gridspec_kw=margins)
     known = {**synthetic.axes(), **real.axes()}
     extent = _extent(known)
     chosen = int(np.argsort(near.similarity)[len(near.similarity) // 2])
@@ -69,7 +70,7 @@ def gallery(real: SpectrogramSet, synthetic: SpectrogramSet, train: SpectrogramS
         axes[0].set_ylabel("velocity (m/s)", fontsize=8)
         axes[1].set_xlabel("time (s)", fontsize=8)
     if real.images.shape[1] == 1:
-        bar = figure.colorbar(shown, ax=axes, aspect=30, pad=0.02, ticks=(-1, 0, 1))
+        bar = figure.colorbar(shown, cax=figure.add_axes((0.895, 0.17, 0.01, 0.7)), ticks=(-1, 0, 1))
         low, high = known.get("db_min"), known.get("db_max")
         if low is not None and high is not None:
             bar.ax.set_yticklabels([f"{level:.0f} dB" for level in (low, (low + high) / 2, high)])
@@ -108,13 +109,8 @@ def confusion(synthetic: Recognition, real: Recognition, classes: Sequence[str])
     figure, axes = plt.subplots(1, 2, figsize=(2 * side + 1, 0.8 * side + 1), sharey=True)
     for axis, found, title in zip(axes, (real, synthetic), ("real, held out", "synthetic"), strict=True):
         table = pd.DataFrame(found.confusion, index=users, columns=users + others)
-        annotate = len(users) <= 8
-        sns.heatmap(table, ax=axis, vmin=0, vmax=1, cmap="Blues", cbar=False, square=True, annot=annotate, fmt=".0%",
-                    annot_kws={"size": 7}, xticklabels=True, yticklabels=True)  # fmt: skip
+        heat_map(axis, table, "Blues", written=len(users) <= 8)
         axis.set(title=title, xlabel="taken for")
-        axis.tick_params(labelsize=8)
-        axis.tick_params(axis="x", rotation=90)
-        axis.tick_params(axis="y", rotation=0)
     axes[0].set_ylabel("belongs to")
     figure.tight_layout()
     return figure
@@ -147,6 +143,20 @@ def verification(result: VerificationResult) -> Figure:
     right.legend(fontsize=9, frameon=False, loc="lower right")
     figure.tight_layout()
     return figure
+
+
+def heat_map(axis: Axes, table: pd.DataFrame, colours: str, *, written: bool = False) -> None:
+    """Numbers from 0 to 1 as squares in a row for each row of `table`; `written` also as percentages."""
+    axis.imshow(table, vmin=0, vmax=1, cmap=colours)
+    axis.set_xticks(range(table.shape[1]), table.columns, rotation=90)
+    axis.set_yticks(range(table.shape[0]), table.index)
+    axis.tick_params(labelsize=8, length=0)
+    axis.grid(False)
+    axis.spines[:].set_visible(False)
+    if written:
+        for (row, column), value in np.ndenumerate(table.to_numpy()):
+            colour = "white" if value > 0.5 else "black"
+            axis.text(column, row, f"{value:.0%}", color=colour, fontsize=7, ha="center", va="center")
 
 
 def label(text: str) -> str:

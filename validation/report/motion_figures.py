@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import gaussian_kde
 
 from mdgen.data.dataset import SpectrogramSet
 from validation.measures.kinematics import echo_above_floor, envelopes, noise_floor, torso_ridge
@@ -25,24 +24,19 @@ def distributions(real: Windows, synthetic: Windows, quantities: Sequence[str], 
         len(quantities), 1, figsize=(1.6 + 0.62 * len(users), 2.1 * len(quantities)), sharex=True, squeeze=False
     )
     for axis, quantity in zip(axes[:, 0], quantities, strict=True):
-        table = pd.concat(
-            [
-                pd.DataFrame({"value": w.values[quantity], "user": w.user, "windows": name})
-                for name, w in (("real", real), ("synthetic", synthetic))
-            ],
-            ignore_index=True,
-        )
-        sns.violinplot(table[table["user"].isin(users)], x="user", y="value", hue="windows", order=users, split=True,
-                       palette={"real": REAL, "synthetic": SYNTHETIC}, inner="quart", linewidth=0.7, cut=0, ax=axis,
-                       density_norm="width", gap=0.1)  # fmt: skip
+        for windows, side, colour in ((real, -1, REAL), (synthetic, 1, SYNTHETIC)):
+            values = windows.values[quantity].to_numpy(float)
+            for place, user in enumerate(users):
+                _half_violin(axis, values[(windows.user == user) & np.isfinite(values)], place, side, colour)
         axis.set(
             xlabel="", ylabel="\n".join(filter(None, [QUANTITIES[quantity].label, real.scales.unit_name(quantity)]))
         )
         axis.yaxis.label.set_size(9)
-        axis.get_legend().remove()
+        axis.grid(axis="x", visible=False)
     handles = [plt.Line2D([], [], color=colour, linewidth=6, label=name) for name, colour in
                (("real", REAL), ("synthetic", SYNTHETIC))]  # fmt: skip
     axes[0, 0].legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize=9)
+    axes[-1, 0].set_xlim(-0.5, len(users) - 0.5)
     axes[-1, 0].set_xticks(range(len(users)), names, rotation=45, ha="right", fontsize=8)
     figure.tight_layout(h_pad=0.5)
     return figure
@@ -63,6 +57,21 @@ def traces(real: SpectrogramSet, synthetic: SpectrogramSet, users: Sequence[str]
         axis.set_xlabel("s" if physical else "columns", fontsize=9)
     figure.tight_layout(h_pad=0.5)
     return figure
+
+
+def _half_violin(axis: Axes, values: np.ndarray, place: int, side: int, colour: str) -> None:
+    """Density of `values` (Gaussian kernel, Scott 1992) left (-1) or right (1) of `place`, and its quartiles."""
+    start = place + 0.02 * side
+    if len(values) < 2 or np.ptp(values) == 0:
+        axis.hlines(values[:1], start, start + 0.36 * side, color=colour)
+        return
+    density, levels = gaussian_kde(values), np.linspace(values.min(), values.max(), 100)
+    heights, quartiles = density(levels), np.quantile(values, (0.25, 0.5, 0.75))
+    reach = 0.36 * side / heights.max()
+    axis.fill_betweenx(levels, start, start + reach * heights, facecolor=colour, edgecolor="#303030", linewidth=0.7,
+                       alpha=0.9)  # fmt: skip
+    axis.hlines(quartiles, start, start + reach * density(quartiles), color="#303030", linewidth=0.7,
+                linestyle=["dotted", "dashed", "dotted"])  # fmt: skip
 
 
 def _trace(axis: Axes, image: np.ndarray, scales: Scales) -> None:
