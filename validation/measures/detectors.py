@@ -193,7 +193,7 @@ class Bank:
         """Where `rows` stand, by every detector."""
         features, directed = self.describe(rows), directions(rows.images)
         return [
-            _placed(d, d.model.scores(directed if isinstance(d.model, Arrow) else features, rows.users), rows.users)
+            placed(d, d.model.scores(directed if isinstance(d.model, Arrow) else features, rows.users), rows.users)
             for d in self.detectors
         ]
 
@@ -277,7 +277,8 @@ def for_direction(arrow: Arrow, unseen: Rows) -> Detector:
     )  # fmt: skip
 
 
-def _placed(detector: Detector, scores: np.ndarray, users: np.ndarray) -> Position:
+def placed(detector: Detector, scores: np.ndarray, users: np.ndarray) -> Position:
+    """Where images of `users` [N] with these scores of `detector` [N] stand."""
     per_user = (_by(scores, users) - detector.zero) / detector.gap
     errors = pd.Series(scores).groupby(users).sem().fillna(1) / detector.gap
     told = per_user.dropna().to_numpy()
