@@ -2,7 +2,7 @@
 
     python benchmarks/direction.py --gait ../shared/data/gait --gestures ../shared/data/gestures_dti
 
-For each split a model learns forwards from the judge's rows, and meets fresh recordings, forwards and reversed. Per user:
+For each split a model learns forwards from the judge's rows, and meets fresh recordings, forwards and reversed. A user:
 the share of single windows told right; the share of splits in which the judge says that it can tell ("told"); among
 those, the share of fresh sets of 50 windows failed as reversed, when they are and when they are not. Results go to
 `benchmarks/results/direction.csv`.

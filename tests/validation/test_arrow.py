@@ -10,17 +10,19 @@ from validation.measures.detectors import Detector, Position, Rows, for_directio
 from validation.measures.tampering import time_reversed
 
 HEIGHT, WIDTH, SESSIONS, WINDOWS = 32, 48, 4, 20
-#: Columns in which a stroke rises, and falls: `tap` is nearly the same backwards, `still` is quite the same.
-STROKES = {"push": (2.0, 8.0), "pull": (7.0, 2.5), "tap": (3.0, 3.9), "still": (4.0, 4.0)}
+VARIED = 0.1  #: how much rise and fall of a `tap` differ from session to session, in logarithms
+#: Columns in which a stroke rises, and falls: `tap` is much the same backwards, `still` is quite the same.
+STROKES = {"push": (2.0, 8.0), "pull": (7.0, 2.5), "tap": (2.6, 4.6), "still": (4.0, 4.0)}
 
 
-def session(rng: np.random.Generator, rise: float, fall: float) -> np.ndarray:
+def session(rng: np.random.Generator, rise: float, fall: float, varied: float) -> np.ndarray:
     """Windows of two strokes, the session with its own gain, reach, floor and tempo: [WINDOWS, 1, HEIGHT, WIDTH]."""
     gain, reach, floor, tempo = rng.uniform((0.8, 4, -1.0, 0.8), (1.6, 11, -0.8, 1.25))
+    rise, fall = np.array([rise, fall]) * np.exp(rng.normal(0, varied, 2))
     time, rows = np.arange(WIDTH), np.arange(HEIGHT)[:, None]
     images = []
-    for start in rng.uniform(10, 16, WINDOWS):
-        places = (time - start)[:, None] - np.array([0, 15 * tempo]) + rng.normal(0, 0.6, 2)
+    for centre in (WIDTH - 1) / 2 + rng.uniform(-3, 3, WINDOWS):
+        places = (time - centre)[:, None] - 7.5 * tempo * np.array([-1, 1]) + rng.normal(0, 0.6, 2)
         pulse = np.exp(-np.abs(places) / (tempo * np.where(places < 0, rise, fall))).max(axis=1)
         band = np.exp(-(((rows - 16 + reach * pulse) / 2.5) ** 2)) * (0.25 + pulse)
         images.append(floor + gain * band + 0.1 * rng.standard_normal((HEIGHT, WIDTH)))
@@ -29,7 +31,11 @@ def session(rng: np.random.Generator, rise: float, fall: float) -> np.ndarray:
 
 def drawn(seed: int, sessions: int = SESSIONS) -> Rows:
     rng = np.random.default_rng(seed)
-    parts = [(user, f"{user} {s}", session(rng, *STROKES[user])) for user in STROKES for s in range(sessions)]
+    parts = [
+        (user, f"{user} {s}", session(rng, *STROKES[user], VARIED * (user == "tap")))
+        for user in STROKES
+        for s in range(sessions)
+    ]
     users, units = (np.repeat([part[i] for part in parts], WINDOWS) for i in (0, 1))
     return Rows(np.concatenate([part[2] for part in parts]), users, units)
 
