@@ -71,7 +71,7 @@ def judge_positions(positions: Sequence[Position], rule: Rule, count: int, seams
     if not usable:
         reason = "no detector tells altered real images from genuine ones"
         return Finding(TITLE, INTRO, [unavailable("alterations", reason)])
-    users = failing_users(usable, rule["user_position"])
+    users = failing_users(usable, rule["user_position"], rule["user_turned"])
     per_user = pd.DataFrame({p.name: p.per_user for p in usable})
     table = pd.DataFrame({"altered_position": per_user.max(axis=1), "altered_as": per_user.idxmax(axis=1)})
     return Finding(
@@ -85,12 +85,19 @@ def judge_positions(positions: Sequence[Position], rule: Rule, count: int, seams
     )
 
 
-def failing_users(positions: Sequence[Position], limit: float) -> dict[str, str]:
-    """User -> the alteration its images are nearest to, among those by which their position exceeds `limit` by more
-    than two standard deviations of real sessions."""
-    names = [p.name for p in positions]
+def failing_users(positions: Sequence[Position], limit: float, turned: float) -> dict[str, str]:
+    """User -> the alteration its images are nearest to, among those by which they are beyond doubt.
+
+    That is a position of more than two standard deviations of real sessions beyond `limit`; for an alteration that
+    turns every picture into its opposite, of more than a standard error beyond `turned`.
+    """
     table = pd.DataFrame({p.name: p.per_user for p in positions})
-    clear = table - 2 * pd.Series([p.detector.spread for p in positions], names) > limit
+    clear = pd.DataFrame(
+        {
+            p.name: p.per_user - p.errors > turned if p.detector.turns else p.per_user - 2 * p.detector.spread > limit
+            for p in positions
+        }
+    )
     nearest = -(table - 1).abs().where(clear)
     return {str(user): str(row.idxmax()) for user, row in nearest.dropna(how="all").iterrows()}
 

@@ -3,7 +3,8 @@
 A detector learns to tell genuine real images from the same images altered, both with the small imperfections any
 generator has. Features are taken relative to the user's own real sessions, so that a slow walker is not taken for a
 slowed one. What an alteration does may depend on the person (a hand that moves to the left, reversed, is no hand that
-moves to the right, reversed): where one detector for everybody is not sure, there is one for each person.
+moves to the right, reversed): where one detector for everybody is not sure, there is one for each person. The direction
+of time has a detector of its own kind, which looks at nothing but what reversal turns into its opposite.
 """
 
 from __future__ import annotations
@@ -19,13 +20,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from mdgen.data.dataset import SpectrogramSet
+from validation.measures.arrow import Arrow, directions
 from validation.measures.fingerprints import fingerprint
 from validation.measures.tampering import ALTERATIONS, Alteration, tolerated
 from validation.networks.network import shrink
 
 MAX_LEARN = 400
+MAX_DIRECTED = 1200  #: images from which the direction of time is learned: its features are cheap
 CLIP = 4.0  #: standard deviations; one odd feature cannot outvote all others
 CAN_TELL = 0.75  #: area under the curve on one user's held-out images from which a detector of its own is heard
+MAX_SPREAD = 0.25  #: of one user's sessions, so that "no direction at all", 0.5, is two deviations away
+REVERSED = "time reversed"
 PENALTY = 0.03  #: inverse strength of the L2 penalty, as in scikit-learn
 
 
@@ -94,15 +99,17 @@ class Detector:
 
     zero, gap: by user, its mean score on held-out real images, and how much greater it is on the same altered; NaN for
     users of whom it cannot tell. auc: on the same images of the other users. sessions: positions of the real sessions
-    it has not seen, 0 being expected for each.
+    it has not seen, 0 being expected for each. turns: whether the alteration turns a score p into 1 - p, so that a
+    position of 0.5 is neither and any beyond it is more like altered images than like real ones.
     """
 
     name: str
-    model: ForEverybody | ForEach
+    model: ForEverybody | ForEach | Arrow
     zero: pd.Series
     gap: pd.Series
     auc: float
     sessions: np.ndarray
+    turns: bool = False
 
     @property
     def spread(self) -> float:
@@ -117,13 +124,17 @@ class Detector:
 
 @dataclass(frozen=True)
 class Position:
-    """Where the synthetic set stands between real (0) and altered (1), by one detector. per_user: index user."""
+    """Where the synthetic set stands between real (0) and altered (1), by one detector.
+
+    per_user, errors: position and its standard error over the user's images, index user.
+    """
 
     detector: Detector
     value: float
     ci_low: float
     ci_high: float
     per_user: pd.Series
+    errors: pd.Series
 
     @property
     def name(self) -> str:
@@ -165,8 +176,13 @@ class Bank:
         unseen = reference.take(np.flatnonzero(~learn))
         sessions = np.concatenate([self._scaled(self._homes.away(features[~learn], unseen)), self.describe(test)])
         known = (sessions, unseen + test)
+        directed = reference.take(sample_rows(np.flatnonzero(learn), MAX_DIRECTED, rng))
+        arrow = Arrow(directions(tolerated(directed.images, rng)), directed.users)
         self.detectors = [
-            self._train(name, self._scaled(genuine), pupils, test, known, rng, enough) for name in ALTERATIONS
+            for_direction(arrow, unseen + test)
+            if name == REVERSED
+            else self._train(name, self._scaled(genuine), pupils, test, known, rng, enough)
+            for name in ALTERATIONS
         ]
 
     def describe(self, rows: Rows, images: np.ndarray | None = None) -> np.ndarray:
@@ -175,8 +191,11 @@ class Bank:
 
     def place(self, rows: Rows) -> list[Position]:
         """Where `rows` stand, by every detector."""
-        features = self.describe(rows)
-        return [_placed(d, _by(d.model.scores(features, rows.users), rows.users)) for d in self.detectors]
+        features, directed = self.describe(rows), directions(rows.images)
+        return [
+            placed(d, d.model.scores(directed if isinstance(d.model, Arrow) else features, rows.users), rows.users)
+            for d in self.detectors
+        ]
 
     def _train(
         self, name: str, genuine: np.ndarray, pupils: Rows, test: Rows,
@@ -238,11 +257,33 @@ def for_each(
     return Detector(name, model, zero, gap, _auc(real[told], changed[told]), places.to_numpy())
 
 
-def _placed(detector: Detector, scores: pd.Series) -> Position:
-    per_user = (scores - detector.zero) / detector.gap
+def for_direction(arrow: Arrow, unseen: Rows) -> Detector:
+    """The detector of reversed time from real rows that `arrow` has not seen, with the users of whom it can tell.
+
+    Its mean score on the reversed rows is one less that on the rows themselves: the zero settles the gap.
+    """
+    scores = arrow.scores(directions(unseen.images), unseen.users)
+    units = pd.Series(scores).groupby([unseen.users, unseen.units]).mean()
+    zero = units.groupby(level=0).mean()
+    gap = (1 - 2 * zero).clip(lower=1e-3)
+    places = (units - zero.reindex(units.index, level=0)) / gap.reindex(units.index, level=0)
+    spread = places.groupby(level=0).std().fillna(places.std()).fillna(0)
+    each = {user: scores[unseen.users == user] for user in zero.index}
+    able = [user for user in zero.index if spread[user] <= MAX_SPREAD and _auc(each[user], 1 - each[user]) >= CAN_TELL]
+    told = scores[np.isin(unseen.users, able or list(each))]
+    return Detector(
+        REVERSED, arrow, zero, gap.where(zero.index.isin(able)) if able else gap, _auc(told, 1 - told),
+        places[places.index.isin(able or list(each), level=0)].to_numpy(), turns=True,
+    )  # fmt: skip
+
+
+def placed(detector: Detector, scores: np.ndarray, users: np.ndarray) -> Position:
+    """Where images of `users` [N] with these scores of `detector` [N] stand."""
+    per_user = (_by(scores, users) - detector.zero) / detector.gap
+    errors = pd.Series(scores).groupby(users).sem().fillna(1) / detector.gap
     told = per_user.dropna().to_numpy()
     low, high = interval(told, detector.spread)
-    return Position(detector, float(told.mean()), low, high, per_user)
+    return Position(detector, float(told.mean()), low, high, per_user, errors)
 
 
 def _auc(genuine: np.ndarray, altered: np.ndarray) -> float:
