@@ -19,7 +19,6 @@ from validation.networks.embedding import VerificationEmbedding
 from validation.networks.encoders import Encoder
 from validation.networks.inception import inception_v3
 from validation.networks.judge import Judge
-from validation.networks.network import resolve_device
 from validation.rules import Rule, rules_with
 from validation.sets import Sets
 from validation.settings import ValidationSettings
@@ -99,7 +98,7 @@ class Context:
     def _judge(self, number: int) -> Judge:
         s, data = self.settings, self.sets.judge
         users = data.table["user"].to_numpy(str)
-        judge = Judge(s.seed + number, s.judge_steps, s.batch_size, s.judge_size, resolve_device(s.device))
+        judge = Judge(s.seed + number, s.judge_steps, s.batch_size, s.judge_size)
 
         def train() -> dict[str, np.ndarray]:
             self.say(f"judge {number + 1} of {s.judge_seeds} on {len(data)} real images")
@@ -112,7 +111,7 @@ class Context:
     def _train_embedding(self, without: Sequence[str]) -> VerificationEmbedding:
         s, judge = self.settings, self.sets.judge
         known = judge.select(~judge.table["user"].isin(list(without)).to_numpy())
-        settings = (s.seed, s.verification_steps, s.batch_size, s.judge_size, resolve_device(s.device))
+        settings = (s.seed, s.verification_steps, s.batch_size, s.judge_size)
         embedding = VerificationEmbedding(*settings)
         key = cache_key("embedding", torch.__version__, settings, known.table["user"].tolist(), known.images)
         state = self.cache.arrays(key, lambda: embedding.fit(known).state())

@@ -16,7 +16,7 @@ class ValidationSettings(BaseModel):
 
     seed: int = 0
     users: tuple[str, ...] = Field(default=(), description="judge these alone; all by default")
-    device: str = Field(default="auto", description="auto, cpu or cuda")
+    device: str = Field(default="auto", description="of pretrained encoders: auto, cpu or cuda")
     judge_seeds: int = Field(
         default=3, ge=1, description="judges trained from different seeds; all metrics use the same ones"
     )

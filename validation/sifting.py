@@ -58,7 +58,7 @@ def sift(
     sifting, remaining = split_judge_rows(real, settings.seed)
     say(f"sifting judge on {len(sifting)} real images; other judges will score what it keeps")
     s = settings
-    judge = Judge(s.seed + _OTHER_SEED, s.judge_steps, s.batch_size, s.judge_size, s.device)
+    judge = Judge(s.seed + _OTHER_SEED, s.judge_steps, s.batch_size, s.judge_size)
     judge.fit(sifting.images, sifting.table["user"].to_numpy())
     users = synthetic.table["user"].to_numpy()
     thresholds, real_rates = calibrate(judge, real.role("val"), synthetic.users)

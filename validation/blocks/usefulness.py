@@ -201,7 +201,7 @@ def draw_curves(unseen: Curve, users: np.ndarray) -> Figure:
 
 def _transfer(context: Context, train: SpectrogramSet, unseen: SpectrogramSet, counts: dict[str, int]) -> Transfer:
     s = context.settings
-    template = Judge(s.seed, s.judge_steps, s.batch_size, s.judge_size, s.device)
+    template = Judge(s.seed, s.judge_steps, s.batch_size, s.judge_size)
     seeds = [s.seed + number for number in range(s.judge_seeds)]
     context.say(f"training {len(seeds)} networks on real and as many on synthetic windows, testing on real ones")
 

@@ -8,7 +8,7 @@ import torch
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
 from validation.networks.judge import encode_batches
-from validation.networks.network import Trunk, resolve_device, seeded_thread, shrink
+from validation.networks.network import Trunk, seeded_thread, shrink
 
 TEMPERATURE = 0.1
 PEAK_RATE = 3e-3
@@ -18,14 +18,12 @@ WINDOWS_PER_USER = 4
 class VerificationEmbedding:
     """Unit vectors in which windows of one person lie close: supervised contrastive loss (Khosla et al. 2020, eq. 2).
 
-    Each batch holds four windows of each of several users. Same seed, data and machine: same embedding.
+    Each batch holds four windows of each of several users. Same seed, data and machine: same embedding; on
+    the CPU, as a `Judge`.
     """
 
-    def __init__(
-        self, seed: int = 0, steps: int = 200, batch_size: int = 32, size: int = 64, device: str = "auto"
-    ) -> None:
+    def __init__(self, seed: int = 0, steps: int = 200, batch_size: int = 32, size: int = 64) -> None:
         self.seed, self.steps, self.batch_size, self.size = seed, steps, batch_size, size
-        self.device = resolve_device(device)
 
     def fit(self, data: SpectrogramSet) -> VerificationEmbedding:
         """Train on all of `data`; raises `MdgenError` on fewer than two users."""
@@ -34,7 +32,7 @@ class VerificationEmbedding:
         images, labels = torch.from_numpy(shrink(data.images, self.size)), torch.tensor(data.labels(data.users))
         channels, height, width = images.shape[1:]
         with seeded_thread(self.seed):
-            self.network = Trunk((channels, height, width)).to(self.device)
+            self.network = Trunk((channels, height, width))
             self._train(images, labels)
         self.network.eval()
         return self
@@ -46,14 +44,14 @@ class VerificationEmbedding:
     def restore(self, state: dict[str, np.ndarray], shape: tuple[int, int, int]) -> VerificationEmbedding:
         """Trained as `state` was, for images of `shape` (C, H, W)."""
         probe = shrink(np.zeros((1, *shape), np.float32), self.size)
-        self.network = Trunk(probe.shape[1:]).to(self.device)
+        self.network = Trunk(probe.shape[1:])
         self.network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in state.items()})
         self.network.eval()
         return self
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """float64 [N, 128], rows of norm 1."""
-        vectors = encode_batches(self.network, shrink(images, self.size), self.device)
+        vectors = encode_batches(self.network, shrink(images, self.size))
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     def _train(self, images: torch.Tensor, labels: torch.Tensor) -> None:
@@ -66,7 +64,7 @@ class VerificationEmbedding:
         for _ in range(self.steps):
             rows = _balanced_rows(labels.numpy(), self.batch_size, rng)
             optimiser.zero_grad()
-            loss_of(self.network(images[rows].to(self.device)), labels[rows].to(self.device)).backward()
+            loss_of(self.network(images[rows]), labels[rows]).backward()
             optimiser.step()
             schedule.step()
 

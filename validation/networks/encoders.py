@@ -15,10 +15,11 @@ import torch
 from sklearn.decomposition import PCA
 from torch.nn import functional as F
 
+from mdgen.device import resolve_device
 from mdgen.errors import MdgenError
 from validation.cache import cache_key
 from validation.networks.judge import Judge, encode_batches
-from validation.networks.network import GaitDescriptor, resolve_device, shrink
+from validation.networks.network import GaitDescriptor, shrink
 from validation.processes import encode_shares
 
 #: Encoders of pixel statistics, which differ a little between any generator and the radar.

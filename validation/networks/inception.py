@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from scipy.special import rel_entr, softmax
 
+from mdgen.device import resolve_device
 from validation.cache import cache_key
 from validation.findings import Finding
 from validation.measures.distances import frechet_distance
 from validation.networks.encoders import Encoder, EncoderUnavailable
-from validation.networks.network import resolve_device
 from validation.results import FAIL, INCONCLUSIVE, PASS, UNAVAILABLE, Gate, Metric
 from validation.rules import Rule
 

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
-from validation.networks.network import Classifier, one_thread, resolve_device, seeded_thread, shrink
+from validation.networks.network import Classifier, one_thread, seeded_thread, shrink
 
 PEAK_RATE = 4e-3
 
@@ -23,7 +23,8 @@ PEAK_RATE = 4e-3
 class Judge(BaseEstimator, ClassifierMixin):
     """A classifier of users with scikit-learn's interface: X float32 [N, C, H, W] in [-1, 1], y any labels [N].
 
-    The same seed, data and machine give the same judge. steps: optimiser steps, whatever the number of images.
+    The same seed, data and machine give the same judge. It always computes on the CPU: so small a network gains nothing
+    from a GPU, and there its last digits would vary. steps: optimiser steps, whatever the number of images.
     size: larger images are averaged down to this side. augment: whether training images are moved a little.
     """
 
@@ -33,14 +34,12 @@ class Judge(BaseEstimator, ClassifierMixin):
         steps: int = 200,
         batch_size: int = 32,
         size: int = 64,
-        device: str = "auto",
         augment: bool = True,
     ) -> None:
         self.seed = seed
         self.steps = steps
         self.batch_size = batch_size
         self.size = size
-        self.device = device
         self.augment = augment
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> Judge:
@@ -67,7 +66,7 @@ class Judge(BaseEstimator, ClassifierMixin):
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probability of each user, [N, users] in the order of `classes_`."""
-        logits = encode_batches(self.net_.module_.eval(), shrink(X, self.size), resolve_device(self.device))
+        logits = encode_batches(self.net_.module_.eval(), shrink(X, self.size))
         return softmax(logits, axis=1)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
@@ -77,7 +76,7 @@ class Judge(BaseEstimator, ClassifierMixin):
     def embed(self, X: np.ndarray) -> np.ndarray:
         """Penultimate layer, float64 [N, 128]."""
         trunk = self.net_.module_.trunk.eval()
-        return encode_batches(trunk, shrink(X, self.size), resolve_device(self.device))
+        return encode_batches(trunk, shrink(X, self.size))
 
     def _network(self, images: int, shape: tuple[int, ...]) -> NeuralNetClassifier:
         batch = min(self.batch_size, images)
@@ -101,13 +100,13 @@ class Judge(BaseEstimator, ClassifierMixin):
             iterator_train__drop_last=True,
             train_split=None,
             callbacks=[("rate", schedule)],
-            device=resolve_device(self.device),
+            device="cpu",
             verbose=0,
         )
 
 
 def encode_batches(
-    network: Callable[[torch.Tensor], torch.Tensor], images: np.ndarray, device: str, batch_size: int = 256
+    network: Callable[[torch.Tensor], torch.Tensor], images: np.ndarray, device: str = "cpu", batch_size: int = 256
 ) -> np.ndarray:
     """`network` over `images` [N, C, H, W] without gradients: float64 [N, D]."""
     with torch.inference_mode(), one_thread():

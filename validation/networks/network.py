@@ -16,13 +16,6 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 FREQUENCIES = 15
 
 
-def resolve_device(device: str) -> str:
-    """ "auto" becomes "cuda" where there is one, else "cpu"."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Torch on one thread, as many as before afterwards.
