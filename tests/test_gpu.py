@@ -40,7 +40,7 @@ def on_gpu(action: Callable[..., None], *arguments: object) -> None:
 
 def _shown_the_gpu(action: Callable[..., None], arguments: tuple) -> None:
     os.environ.pop("CUDA_VISIBLE_DEVICES")
-    if VISIBLE_GPUS is not None:
+    if VISIBLE_GPUS != "all":
         os.environ["CUDA_VISIBLE_DEVICES"] = VISIBLE_GPUS
     action(*arguments)
 

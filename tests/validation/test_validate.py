@@ -11,10 +11,11 @@ import torch
 
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from mdgen.errors import MdgenError
-from validation.blocks.accuracy import mixed_up, unconfirmed
+from validation.blocks.accuracy import failing_users, mixed_up, taken_for_another, unconfirmed
 from validation.measures.agreement import label_agreement
 from validation.measures.enrolment import split_enrolment
 from validation.measures.learning import Labelled
+from validation.measures.recognition import Recognition, wilson_interval
 from validation.networks.judge import Judge, identity_retention
 from validation.results import DECISIVE, Gate, Summary
 from validation.rules import shipped_rules
@@ -124,6 +125,37 @@ def test_a_user_who_is_anybody_is_named_whatever_the_day():
     other_day[users == "c"] = rng.permutation(other_day)[:40]
     found = label_agreement(Labelled(other_day, users), {"test": real}, list("abcdef"), rng)
     assert unconfirmed(found, shipped_rules()["user_accuracy"]) == ["c"]
+
+
+def recognition(confusion: np.ndarray, count: int = 30) -> Recognition:
+    """Of users a, b, ...: images of each that judges take for each."""
+    own = np.diag(confusion)
+    bounds = np.array([wilson_interval(share, count) for share in own])
+    columns = {"accuracy": own, "ci_low": bounds[:, 0], "ci_high": bounds[:, 1], "n": count}
+    per_user = pd.DataFrame(columns, index=list("abcdefgh")[: len(own)])
+    return Recognition(
+        per_user, own.mean(), (0.0, 1.0), count * len(own), [own.mean()], confusion, pd.Series(dtype=float)
+    )
+
+
+def test_who_is_surely_taken_for_one_other_user_is_named_but_not_who_is_so_in_real_images():
+    rule, right = shipped_rules()["user_accuracy"], recognition(0.76 * np.eye(4) + 0.06)
+    assert taken_for_another(right, right, list("abcd"), rule) == {}
+    swapped = recognition(right.confusion[[1, 0, 2, 3]])
+    assert taken_for_another(swapped, right, list("abcd"), rule) == {"a": "b", "b": "a"}
+    assert taken_for_another(swapped, swapped, list("abcd"), rule) == {}
+    scattered = recognition(np.array([[0.3, 0.5, 0.1, 0.1], *right.confusion[1:]]))
+    assert taken_for_another(scattered, right, list("abcd"), rule) == {}
+
+
+def test_one_more_session_of_the_same_kind_fails_in_one_report_of_a_hundred():
+    rule, rng, alarms = {"threshold": 1.0, "ceiling_share": 1.0}, np.random.default_rng(0), 0
+    index = pd.MultiIndex.from_product([list("abcdefgh"), range(3)])
+    for _ in range(1000):
+        sessions = rng.normal(0.5, 0.05, (8, 4))
+        one_more = recognition(np.diag(sessions[:, 3]), 10**6)
+        alarms += bool(failing_users(one_more, pd.Series(sessions[:, :3].ravel(), index), rule))
+    assert 2 <= alarms <= 20
 
 
 def test_too_few_images_say_nothing_of_labels():

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from mdgen.data.dataset import SpectrogramSet
 from validation.context import Context
 from validation.findings import Drawing, Finding
 from validation.measures.agreement import Agreement, label_agreement
 from validation.measures.learning import Labelled
-from validation.measures.recognition import Recognition, recognise
+from validation.measures.recognition import Recognition, recognise, wilson_interval
 from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric
 from validation.rules import Rule
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Synthetic data recognised this much better than real data are prototypes, or copies.
 SUSPICIOUS_EXCESS = 0.05
+#: Reports on honest data in which chance may make a user fail.
+FALSE_ALARMS = 0.01
 
 
 def assess_user_accuracy(context: Context) -> Finding:
@@ -36,9 +39,13 @@ def assess_user_accuracy(context: Context) -> Finding:
     failing = failing_users(synthetic, unseen, rule)
     surely_real = real.macro - 2 * session_spread(unseen) / len(sets.users) ** 0.5
     labels = _agreement(context)
-    failing = sorted({*failing, *unconfirmed(labels, rule)})
+    elsewhere = taken_for_another(synthetic, real, [str(c) for c in context.judges[0].classes_], rule)
+    failing = sorted({*failing, *unconfirmed(labels, rule), *elsewhere})
+    wrong = "; ".join(
+        [*filter(None, [mixed_up(labels, rule)]), *(f"{u} is taken for {v}" for u, v in elsewhere.items())]
+    )
     gate = user_accuracy_gate(
-        synthetic, real, surely_real, failing, rule, sets.advisory, sets.unjudged, sets.missing, mixed_up(labels, rule)
+        synthetic, real, surely_real, failing, rule, sets.advisory, sets.unjudged, sets.missing, wrong
     )
     sets_of = (("test", real), ("train", learned), ("synthetic", synthetic))
     return Finding(
@@ -66,7 +73,7 @@ def user_accuracy_gate(
 ) -> Gate:
     """Recognised as often as the reference demands, and nearly as often as real data are, by judges that know neither.
 
-    surely_real: lower bound of the accuracy on one session of each real user. mixed: what `mixed_up` says.
+    surely_real: lower bound of the accuracy on one session of each real user. mixed: what is wrong with the labels.
     Pass: lower Wilson bound >= threshold, accuracy >= share x ceiling, and no user failing or missing. Fail: the upper
     bound is below the threshold, or below the share, of what real data surely reach; a user fails by itself or has no
     images; or labels are mixed up. Where even real data stay below the threshold it cannot pass. Judges that saw the
@@ -118,14 +125,35 @@ def failing_users(synthetic: Recognition, sessions: pd.Series, rule: Rule) -> li
     """Users whose upper bound is below the threshold and below what a session of theirs, even a bad one, would reach.
 
     sessions: accuracy of the judges by (user, session) on real data that they never saw. Windows of one session stand
-    or fall together, so the session is the unit: the least to expect of a user is the mean of the sessions minus three
-    deviations, or the worst session if that is less; the rule's share of it is asked for.
+    or fall together, so the session is the unit: the least to expect of a user is the lower end of the prediction
+    interval for one more session (Student, deviations pooled over users), so wide that chance makes any user fail in
+    `FALSE_ALARMS` of the reports; or the worst session if that is less. The rule's share of it is asked for.
     """
     within = sessions.groupby(level=0)
-    least = np.minimum(within.mean() - 3 * session_spread(sessions), within.min()).reindex(synthetic.per_user.index)
+    count = within.count()
+    deviations = stats.t.isf(FALSE_ALARMS / len(count), max(1, (count - 1).sum())) * (1 + 1 / count) ** 0.5
+    least = np.minimum(within.mean() - deviations * session_spread(sessions), within.min())
+    least = least.reindex(synthetic.per_user.index)
     high = synthetic.per_user["ci_high"]
     failed = high < np.minimum(rule["threshold"], rule["ceiling_share"] * least)
     return [str(user) for user in high.index[failed]]
+
+
+def taken_for_another(synthetic: Recognition, real: Recognition, classes: Sequence[str], rule: Rule) -> dict[str, str]:
+    """By user: the other user that more of the images than the rule's share surely show, where real ones show less."""
+    found = {}
+    for user, shares in _others(synthetic, classes).items():
+        other, share = str(shares.idxmax()), float(shares.max())
+        low = wilson_interval(share, int(synthetic.per_user["n"][user]))[0]
+        if low > rule["another_user"] > _others(real, classes).get(user, {other: 0.0})[other]:
+            found[user] = other
+    return found
+
+
+def _others(found: Recognition, classes: Sequence[str]) -> dict[str, pd.Series]:
+    """By user: share of the images in which judges see each of the others."""
+    table = pd.DataFrame(found.confusion, index=found.per_user.index.astype(str), columns=list(classes))
+    return {str(user): shares.drop(user, errors="ignore") for user, shares in table.iterrows()}
 
 
 def mixed_up(found: Agreement | None, rule: Rule) -> str:
