@@ -94,6 +94,17 @@ def test_being_no_smoother_than_around_is_no_seam_even_where_real_images_are():
     assert worst_seam(np.roll(images, 24, axis=-1), real, held_out, "column").low > 0.15
 
 
+def test_what_an_alteration_leaves_alone_says_nothing_of_it():
+    rng = np.random.default_rng(0)
+    genuine, altered, others = (rng.normal(size=(200, 30)) for _ in range(3))
+    altered[:, 0] += 3
+    model, nobody = ForEverybody(genuine, altered), np.full(200, "a")
+    strange = others.copy()
+    strange[:, 1:] += 4 * rng.choice([-1, 1], 29)
+    assert model.scores(strange, nobody).mean() == pytest.approx(model.scores(others, nobody).mean(), abs=0.02)
+    assert model.scores(others + 3 * np.eye(30)[0], nobody).mean() > 0.8
+
+
 def test_a_seam_fails_the_gate_by_its_place(context):
     rule = context.rules["alterations"]
     bank = context.once(("alterations", *context.sets.users), lambda: None)
