@@ -11,7 +11,7 @@ import torch
 
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from mdgen.errors import MdgenError
-from validation.blocks.accuracy import failing_users, mixed_up, taken_for_another, unconfirmed
+from validation.blocks.accuracy import exchanged, failing_users, mixed_up, unconfirmed
 from validation.measures.agreement import label_agreement
 from validation.measures.enrolment import split_enrolment
 from validation.measures.learning import Labelled
@@ -138,14 +138,18 @@ def recognition(confusion: np.ndarray, count: int = 30) -> Recognition:
     )
 
 
-def test_who_is_surely_taken_for_one_other_user_is_named_but_not_who_is_so_in_real_images():
-    rule, right = shipped_rules()["user_accuracy"], recognition(0.76 * np.eye(4) + 0.06)
-    assert taken_for_another(right, right, list("abcd"), rule) == {}
-    swapped = recognition(right.confusion[[1, 0, 2, 3]])
-    assert taken_for_another(swapped, right, list("abcd"), rule) == {"a": "b", "b": "a"}
-    assert taken_for_another(swapped, swapped, list("abcd"), rule) == {}
-    scattered = recognition(np.array([[0.3, 0.5, 0.1, 0.1], *right.confusion[1:]]))
-    assert taken_for_another(scattered, right, list("abcd"), rule) == {}
+def test_exchanged_users_are_named_but_not_one_who_looks_like_another_today():
+    rule, right = shipped_rules()["user_accuracy"], recognition(0.68 * np.eye(4) + 0.08)
+
+    def named(order: list[int], shares: np.ndarray = right.confusion, real: Recognition = right) -> dict[str, str]:
+        return exchanged(recognition(shares[order]), real, list("abcd"), rule)
+
+    assert named([0, 1, 2, 3]) == {}
+    assert named([1, 0, 2, 3]) == {"a": "b", "b": "a"}
+    assert named([1, 2, 0, 3]) == {"a": "b", "b": "c", "c": "a"}
+    assert named([1, 1, 2, 3]) == {}
+    assert named([1, 0, 2, 3], real=recognition(right.confusion[[1, 0, 2, 3]])) == {}
+    assert named([1, 0, 2, 3], 0.4 * np.eye(4) + 0.15) == {}
 
 
 def test_one_more_session_of_the_same_kind_fails_in_one_report_of_a_hundred():

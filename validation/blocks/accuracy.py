@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,7 @@ def assess_user_accuracy(context: Context) -> Finding:
     failing = failing_users(synthetic, unseen, rule)
     surely_real = real.macro - 2 * session_spread(unseen) / len(sets.users) ** 0.5
     labels = _agreement(context)
-    elsewhere = taken_for_another(synthetic, real, [str(c) for c in context.judges[0].classes_], rule)
+    elsewhere = exchanged(synthetic, real, [str(c) for c in context.judges[0].classes_], rule)
     failing = sorted({*failing, *unconfirmed(labels, rule), *elsewhere})
     wrong = "; ".join(
         [*filter(None, [mixed_up(labels, rule)]), *(f"{u} is taken for {v}" for u, v in elsewhere.items())]
@@ -139,15 +139,30 @@ def failing_users(synthetic: Recognition, sessions: pd.Series, rule: Rule) -> li
     return [str(user) for user in high.index[failed]]
 
 
-def taken_for_another(synthetic: Recognition, real: Recognition, classes: Sequence[str], rule: Rule) -> dict[str, str]:
-    """By user: the other user that more of the images than the rule's share surely show, where real ones show less."""
-    found = {}
+def exchanged(synthetic: Recognition, real: Recognition, classes: Sequence[str], rule: Rule) -> dict[str, str]:
+    """By user: the other user whom its images show, where users are taken for each other in a circle: their labels are
+    exchanged. One user alone may be taken for another on another day; that two are for each other is no chance.
+
+    More of the images than the rule's share must show the other, surely so over the circle, and fewer of the real ones.
+    """
+    usual, found = _others(real, classes), {}
     for user, shares in _others(synthetic, classes).items():
-        other, share = str(shares.idxmax()), float(shares.max())
-        low = wilson_interval(share, int(synthetic.per_user["n"][user]))[0]
-        if low > rule["another_user"] > _others(real, classes).get(user, {other: 0.0})[other]:
+        other = str(shares.idxmax())
+        if shares[other] > rule["another_user"] > (usual[user][other] if user in usual else 0):
             found[user] = other
-    return found
+    circles = {user: other for user, other in found.items() if user in _followed(other, found)}
+    sizes = {user: int(synthetic.per_user["n"][user]) for user in circles}
+    right = sum(size * _others(synthetic, classes)[user][circles[user]] for user, size in sizes.items())
+    count = sum(sizes.values())
+    return circles if circles and wilson_interval(right / count, count)[0] > rule["another_user"] else {}
+
+
+def _followed(start: str, steps: Mapping[str, str]) -> list[str]:
+    """`start` and all that is reached from it."""
+    path = [start]
+    while path[-1] in steps and steps[path[-1]] not in path:
+        path.append(steps[path[-1]])
+    return path
 
 
 def _others(found: Recognition, classes: Sequence[str]) -> dict[str, pd.Series]:
