@@ -16,6 +16,7 @@ import argparse
 import json
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -40,6 +41,7 @@ def main() -> None:
     data = options.data or options.work / "data"
     judge = {"validate": ["--real", data, "--synthetic", synthetic, "--out", report, "--config", options.config]}
     if options.judge_again:
+        shutil.rmtree(report, ignore_errors=True)
         commands = judge
     elif options.data is None:
         commands = {
