@@ -1,6 +1,6 @@
 """Of whom can the direction of time be told? Real recordings against the same reversed, over many splits.
 
-    python benchmarks/direction.py --gait ../shared/data/gait --gestures ../shared/data/gestures_dti
+    python benchmarks/direction.py --gait SOURCE --gestures SOURCE
 
 For each split a model learns forwards from the judge's rows, and meets fresh recordings, forwards and reversed. A user:
 the share of single windows told right; the share of splits in which the judge says that it can tell ("told"); among
