@@ -1,6 +1,6 @@
 """How like a real recording are simulated walkers, before and after their fit? MMRGait-1.0: one person, eight views.
 
-    python -m benchmarks.calibration --mmrgait ../shared/data/mmrgait
+    python -m benchmarks.calibration --mmrgait SOURCE
 
 fits axes, floor, clutter and body echoes on half of the views and measures on the others, writing
 `benchmarks/results/calibration.json`. Two distances are taken between the pictures of each view and of simulated

@@ -1,6 +1,6 @@
 """Can the judge be fooled? Sabotaged and honest data sets of three domains, judged; exit code 1 when it can.
 
-    python benchmarks/fooling.py --gait ../shared/data/gait --gestures ../shared/data/gestures_dti
+    python benchmarks/fooling.py --gait SOURCE --gestures SOURCE
 
 A sabotage is caught when one of the gates meant for it fails, and does not fail an honest set of the same real data as
 well; an honest set (fresh real data) must not fail. Results go to `benchmarks/results/fooling.json` and `.csv`, the

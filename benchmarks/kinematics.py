@@ -1,6 +1,6 @@
 """How well motion is read back: on the simulator, where the truth is known, and on real spectrograms.
 
-    python -m benchmarks.kinematics --mmrgait ../shared/data/mmrgait
+    python -m benchmarks.kinematics --mmrgait SOURCE
 
 writes `benchmarks/results/kinematics.json`. Without --mmrgait only the simulator is measured. Minutes on one core.
 """
