@@ -97,4 +97,4 @@ def test_the_generator_knows_nothing_of_the_judge_and_the_judge_only_data_sets()
     for (here, there), file in imports().items():
         assert not (here.startswith("mdgen") and there.startswith("validation")), file
         if here.startswith("validation") and here != "validation.commands" and there.startswith("mdgen"):
-            assert there in ("mdgen.data", "mdgen.errors", "mdgen.figures"), f"{file}: {there}"
+            assert there in ("mdgen.data", "mdgen.device", "mdgen.errors", "mdgen.figures"), f"{file}: {there}"
