@@ -22,7 +22,8 @@ from domains import Case, Honest, gait, gestures, walkers
 from mdgen.data.dataset import SpectrogramSet
 from validation.blocks.alterations import failing_users
 from validation.measures.arrow import Arrow, directions
-from validation.measures.detectors import Detector, Rows, for_direction, placed, rows_of
+from validation.measures.detector_bank import placed, rows_of
+from validation.measures.detectors import Detector, Rows, for_direction
 from validation.measures.tampering import tolerated
 from validation.rules import shipped_rules
 

@@ -106,8 +106,8 @@ def main() -> None:
     new = people.users[KNOWN:]
     result = {
         "real": {
-            "known": judges(of_users(people.ceiling, people.users[:KNOWN])),
-            "newcomers": judges(of_users(people.ceiling, new)),
+            "known": judges(people.ceiling.of_users(people.users[:KNOWN])),
+            "newcomers": judges(people.ceiling.of_users(new)),
         },
         "activities": activities(base, people, judges, options),
         "newcomers": [
@@ -155,10 +155,6 @@ def taught(
 def made(run: Path, users: list[str], activity: str, options: argparse.Namespace) -> SpectrogramSet:
     settings = GenerateConfig(per_user=options.per_user, guidance_scale=2.0, steps=12, labels={"activity": activity})
     return generate(run, settings, seed=options.seed, users=users, device="cpu")
-
-
-def of_users(data: SpectrogramSet, users: list[str]) -> SpectrogramSet:
-    return data.select(data.table["user"].isin(users).to_numpy())
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Sets:
     @property
     def train(self) -> SpectrogramSet:
         """What the generator learned from, of the judged users."""
-        return self._of_users("train")
+        return self._judged("train")
 
     @property
     def judge(self) -> SpectrogramSet:
@@ -48,20 +48,19 @@ class Sets:
     @property
     def val(self) -> SpectrogramSet:
         """Real rows of the judged users for thresholds and choices; may be empty."""
-        return self._of_users("val")
+        return self._judged("val")
 
     @property
     def test(self) -> SpectrogramSet:
         """Held-out real rows of the judged users."""
-        return self._of_users("test")
+        return self._judged("test")
 
     def with_synthetic(self, synthetic: SpectrogramSet) -> Sets:
         """The same real rows beside another synthetic set. Raises `MdgenError` where they do not fit."""
         return _match(self.real, synthetic, self.warnings, self.advisory)
 
-    def _of_users(self, role: str) -> SpectrogramSet:
-        rows = self.real.role(role)
-        return rows.select(rows.table["user"].isin(self.users).to_numpy())
+    def _judged(self, role: str) -> SpectrogramSet:
+        return self.real.role(role).of_users(self.users)
 
 
 def prepare_sets(real: SpectrogramSet, synthetic: SpectrogramSet, seed: int = 0, users: Sequence[str] = ()) -> Sets:
@@ -70,7 +69,7 @@ def prepare_sets(real: SpectrogramSet, synthetic: SpectrogramSet, seed: int = 0,
     Raises `MdgenError`.
     """
     if users:
-        real, synthetic = (_of_users(data, users) for data in (real, synthetic))
+        real, synthetic = (_known_users(data, users) for data in (real, synthetic))
     real, warnings, advisory = _with_roles(real, seed)
     if len(real.role("judge")):
         advisory = "; ".join(filter(None, [advisory, check_judge_rows(real)]))
@@ -93,15 +92,15 @@ def _match(real: SpectrogramSet, synthetic: SpectrogramSet, warnings: list[str],
         raise MdgenError(
             f"{real.name}: fewer than two synthetic users have real rows of roles judge and test; add some"
         )
-    judged = synthetic.select(synthetic.table["user"].isin(users).to_numpy())
+    judged = synthetic.of_users(users)
     return Sets(real, judged, users, unjudged, missing, advisory, warnings)
 
 
-def _of_users(data: SpectrogramSet, users: Sequence[str]) -> SpectrogramSet:
+def _known_users(data: SpectrogramSet, users: Sequence[str]) -> SpectrogramSet:
     strangers = [u for u in users if u not in set(data.users)]
     if strangers:
         raise MdgenError(f"{data.name}: has no user {strangers[0]!r}; known are {', '.join(data.users)}")
-    return data.select(data.table["user"].isin(list(users)).to_numpy())
+    return data.of_users(users)
 
 
 def check_judge_rows(real: SpectrogramSet) -> str:

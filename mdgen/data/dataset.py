@@ -86,6 +86,10 @@ class SpectrogramSet:
         """The rows whose split is one of `roles`."""
         return self.select(self.table["split"].isin(roles).to_numpy())
 
+    def of_users(self, users: Iterable[str]) -> SpectrogramSet:
+        """The rows of these users."""
+        return self.select(self.table["user"].isin(list(users)).to_numpy())
+
     def with_images(self, images: np.ndarray) -> SpectrogramSet:
         """The same table over other images of the same number (reconstructions, for example)."""
         return replace(self, images=np.asarray(images, np.float32))

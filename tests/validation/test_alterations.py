@@ -7,8 +7,9 @@ from striders import fresh, of_user, striders
 
 from validation.blocks.alterations import assess_alterations, failing_users, judge_positions
 from validation.context import Context
-from validation.measures.detectors import ForEach, ForEverybody, Rows, for_each, interval
+from validation.measures.detectors import ForEach, ForEverybody, Rows, for_each
 from validation.measures.fingerprints import fingerprint, lead_and_lag, mean_velocity, repeats, skewed_changes
+from validation.measures.resampling import users_interval
 from validation.measures.seams import Seam, worst_seam
 from validation.measures.tampering import ALTERATIONS, tolerated
 from validation.sets import prepare_sets
@@ -216,9 +217,9 @@ def test_features_are_finite_for_empty_pictures():
 
 def test_the_interval_holds_the_spread_of_users_and_of_real_sessions():
     values = np.array([0.0, 0.1, 0.2, 0.1])
-    low, high = interval(values, 0.0)
+    low, high = users_interval(values, 0.0)
     assert low < 0.1 < high
-    wider = interval(values, 0.3)
+    wider = users_interval(values, 0.3)
     assert wider[0] < low
     assert wider[1] > high
 

@@ -6,7 +6,8 @@ import pytest
 
 from validation.blocks.alterations import failing_users
 from validation.measures.arrow import Arrow, bursts, directions
-from validation.measures.detectors import Detector, Position, Rows, for_direction
+from validation.measures.detector_bank import Position
+from validation.measures.detectors import Detector, Rows, for_direction
 from validation.measures.tampering import time_reversed
 
 HEIGHT, WIDTH, SESSIONS, WINDOWS = 32, 48, 4, 20

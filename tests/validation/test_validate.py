@@ -100,7 +100,6 @@ def test_shuffled_labels_fall_to_chance_and_fail(real):
     assert summary.verdict == "fail"
     assert summary.gate("user_accuracy").value == pytest.approx(1 / len(USERS), abs=0.12)
     assert summary.gate("verification").status == "fail"
-    assert summary.gate("texture").status == "pass"
 
 
 @pytest.mark.parametrize("wrong", [0.0, 0.2])
@@ -134,22 +133,23 @@ def recognition(confusion: np.ndarray, count: int = 30) -> Recognition:
     columns = {"accuracy": own, "ci_low": bounds[:, 0], "ci_high": bounds[:, 1], "n": count}
     per_user = pd.DataFrame(columns, index=list("abcdefgh")[: len(own)])
     return Recognition(
-        per_user, own.mean(), (0.0, 1.0), count * len(own), [own.mean()], confusion, pd.Series(dtype=float)
-    )
+        per_user, own.mean(), (0.0, 1.0), count * len(own), [own.mean()], confusion, pd.Series(dtype=float),
+        confusion / np.maximum(confusion + own[:, None], 1e-9) * (1 - np.eye(len(own))),
+    )  # fmt: skip
 
 
 def test_exchanged_users_are_named_but_not_one_who_looks_like_another_today():
     rule, right = shipped_rules()["user_accuracy"], recognition(0.68 * np.eye(4) + 0.08)
 
     def named(order: list[int], shares: np.ndarray = right.confusion, real: Recognition = right) -> dict[str, str]:
-        return exchanged(recognition(shares[order]), real, list("abcd"), rule)
+        return exchanged(recognition(shares[order]), real, rule)
 
     assert named([0, 1, 2, 3]) == {}
     assert named([1, 0, 2, 3]) == {"a": "b", "b": "a"}
     assert named([1, 2, 0, 3]) == {"a": "b", "b": "c", "c": "a"}
     assert named([1, 1, 2, 3]) == {}
     assert named([1, 0, 2, 3], real=recognition(right.confusion[[1, 0, 2, 3]])) == {}
-    assert named([1, 0, 2, 3], 0.4 * np.eye(4) + 0.15) == {}
+    assert named([1, 0, 2, 3], 0.1 * np.eye(4) + 0.2) == {}
 
 
 def test_one_more_session_of_the_same_kind_fails_in_one_report_of_a_hundred():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.optimize import linear_sum_assignment
 
 from mdgen.data.dataset import SpectrogramSet
 from validation.context import Context
@@ -39,7 +41,7 @@ def assess_user_accuracy(context: Context) -> Finding:
     failing = failing_users(synthetic, unseen, rule)
     surely_real = real.macro - 2 * session_spread(unseen) / len(sets.users) ** 0.5
     labels = _agreement(context)
-    elsewhere = exchanged(synthetic, real, [str(c) for c in context.judges[0].classes_], rule)
+    elsewhere = exchanged(synthetic, real, rule)
     failing = sorted({*failing, *unconfirmed(labels, rule), *elsewhere})
     wrong = "; ".join(
         [*filter(None, [mixed_up(labels, rule)]), *(f"{u} is taken for {v}" for u, v in elsewhere.items())]
@@ -139,36 +141,46 @@ def failing_users(synthetic: Recognition, sessions: pd.Series, rule: Rule) -> li
     return [str(user) for user in high.index[failed]]
 
 
-def exchanged(synthetic: Recognition, real: Recognition, classes: Sequence[str], rule: Rule) -> dict[str, str]:
-    """By user: the other user whom its images show, where users are taken for each other in a circle: their labels are
-    exchanged. One user alone may be taken for another on another day; that two are for each other is no chance.
+def exchanged(synthetic: Recognition, real: Recognition, rule: Rule) -> dict[str, str]:
+    """By user: whose name fits the user's images better, where names are exchanged in a circle. One user may look like
+    another on another day; that both look more like each other than like themselves is no chance.
 
-    More of the images than the rule's share must show the other, surely so over the circle, and fewer of the real ones.
+    A circle counts where more than the rule's share of each user's images look more like the next, surely so over the
+    circle, and where real images do not. Pairs come first: somebody who happens to look like one of two exchanged users
+    would close a longer circle as well.
     """
-    usual, found = _others(real, classes), {}
-    for user, shares in _others(synthetic, classes).items():
-        other = str(shares.idxmax())
-        if shares[other] > rule["another_user"] > (usual[user][other] if user in usual else 0):
-            found[user] = other
-    circles = {user: other for user, other in found.items() if user in _followed(other, found)}
-    sizes = {user: int(synthetic.per_user["n"][user]) for user in circles}
-    right = sum(size * _others(synthetic, classes)[user][circles[user]] for user, size in sizes.items())
-    count = sum(sizes.values())
-    return circles if circles and wilson_interval(right / count, count)[0] > rule["another_user"] else {}
+    users, found = [str(user) for user in synthetic.per_user.index], dict[str, str]()
+    pairs = sorted(combinations(range(len(users)), 2), key=lambda pair: -_shares(synthetic, pair).sum())
+    for circle in (*pairs, *_circles(synthetic.rivals)):
+        shares, usual = _shares(synthetic, circle), _shares(real, circle)
+        count = int(synthetic.per_user["n"].to_numpy()[list(circle)].sum())
+        surely = wilson_interval(float(shares.mean()), count)[0]
+        fits = min(shares.min(), surely) > rule["another_user"] >= usual.mean()
+        if fits and found.keys().isdisjoint(users[place] for place in circle):
+            found |= {users[a]: users[b] for a, b in _steps(circle)}
+    return found
 
 
-def _followed(start: str, steps: Mapping[str, str]) -> list[str]:
-    """`start` and all that is reached from it."""
-    path = [start]
-    while path[-1] in steps and steps[path[-1]] not in path:
-        path.append(steps[path[-1]])
-    return path
+def _shares(found: Recognition, circle: Sequence[int]) -> np.ndarray:
+    """Share of each user's images that look more like the next in the circle."""
+    return np.array([found.rivals[step] for step in _steps(circle)])
 
 
-def _others(found: Recognition, classes: Sequence[str]) -> dict[str, pd.Series]:
-    """By user: share of the images in which judges see each of the others."""
-    table = pd.DataFrame(found.confusion, index=found.per_user.index.astype(str), columns=list(classes))
-    return {str(user): shares.drop(user, errors="ignore") for user, shares in table.iterrows()}
+def _steps(circle: Sequence[int]) -> list[tuple[int, int]]:
+    return list(zip(circle, [*circle[1:], circle[0]], strict=True))
+
+
+def _circles(rivals: np.ndarray) -> list[list[int]]:
+    """Circles of three and more, when names are dealt out so that most images look more like the new than the old."""
+    _, dealt = linear_sum_assignment(rivals + np.eye(len(rivals)) / 2, maximize=True)
+    circles, left = [], set(range(len(dealt)))
+    while left:
+        circle = [left.pop()]
+        while dealt[circle[-1]] in left:
+            left.remove(dealt[circle[-1]])
+            circle.append(int(dealt[circle[-1]]))
+        circles.append(circle)
+    return [circle for circle in circles if len(circle) > 2]
 
 
 def mixed_up(found: Agreement | None, rule: Rule) -> str:

@@ -1,6 +1,7 @@
 """Block: has the synthetic set been tampered with? Its place between real images and the same images altered.
 
-What the detectors are and learn is in `measures.detectors`, the alterations are in `measures.tampering`.
+What a detector is stands in `measures.detectors`, all of them in `measures.detector_bank`, the alterations in
+`measures.tampering`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pandas as pd
 from mdgen.data.dataset import SpectrogramSet
 from validation.context import Context
 from validation.findings import Drawing, Finding
-from validation.measures.detectors import Bank, Position, rows_of, sample_rows
+from validation.measures.detector_bank import Bank, Position, rows_of, sample_rows
 from validation.measures.seams import Seam, worst_seam
 from validation.measures.tampering import ALTERATIONS
 from validation.networks.network import one_thread, shrink
@@ -145,8 +146,7 @@ def _seam_metric(seam: Seam, count: int) -> Metric:
 
 def _reference(context: Context) -> SpectrogramSet:
     """Real rows of the judged users that are not held out."""
-    rows = context.sets.real.role("train", "judge", "val")
-    return rows.select(rows.table["user"].isin(context.sets.users).to_numpy())
+    return context.sets.real.role("train", "judge", "val").of_users(context.sets.users)
 
 
 def _learning(reference: SpectrogramSet) -> np.ndarray:

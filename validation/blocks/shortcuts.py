@@ -14,8 +14,8 @@ import pandas as pd
 from mdgen.data.dataset import ROLES
 from validation.context import Context
 from validation.findings import Drawing, Finding
-from validation.measures.detectors import interval
 from validation.measures.recognition import wilson_interval
+from validation.measures.resampling import users_interval
 from validation.networks.background_model import (
     MIN_PER_USER,
     RealBackground,
@@ -86,7 +86,7 @@ def failing_users(found: Measured, rule: Rule) -> dict[str, str]:
 def exceeds(synthetic: pd.Series, real: pd.Series, margin: float) -> bool:
     """Whether accuracy per user is higher on synthetic than on real by more than `margin`, with 95 % confidence."""
     difference = (synthetic - real).dropna().to_numpy()
-    return bool(len(difference) > 1 and interval(difference, 0.0)[0] > margin)
+    return bool(len(difference) > 1 and users_interval(difference, 0.0)[0] > margin)
 
 
 def dataset_warnings(background: float, judge: float, chance: float, rule: Rule, table: pd.DataFrame) -> list[str]:
@@ -140,8 +140,7 @@ def _measure(context: Context) -> Measured:
 
 def _learn(context: Context) -> RealBackground:
     context.say("background statistics of real images")
-    rows = context.sets.real.role(*ROLES)
-    rows = rows.select(rows.table["user"].isin(context.sets.users).to_numpy())
+    rows = context.sets.real.role(*ROLES).of_users(context.sets.users)
     return RealBackground(context.sets.judge, rows, context.settings.seed)
 
 
@@ -169,7 +168,7 @@ def _faults(found: Measured, users: dict[str, str], rule: Rule) -> list[str]:
         farthest = moved[moved.abs().sort_values(ascending=False).index[:NAMED_SHIFTS]]
         named = ", ".join(f"{name} ({value:+.1f} deviations)" for name, value in farthest.items())
         notes.append(f"shifted from all real sessions: {named}")
-    if interval(found.level_spread.to_numpy(), 0.0)[1] < rule["level_spread"]:
+    if users_interval(found.level_spread.to_numpy(), 0.0)[1] < rule["level_spread"]:
         notes.append("every image of a user has the same level in each row, as if one session were planted")
     if users:
         notes.append("users that fail: " + ", ".join(f"{user} ({why})" for user, why in users.items()))
@@ -188,7 +187,7 @@ def _metrics(found: Measured) -> list[Metric]:
     for statistic, (value, low, high) in found.shifts.table.iterrows():
         rows.append(Metric("background_shift", value, scope=str(statistic), ci_low=low, ci_high=high))
     spread = found.level_spread.to_numpy()
-    low, high = interval(spread, 0.0)
+    low, high = users_interval(spread, 0.0)
     return [*rows, Metric("level_spread", float(spread.mean()), ci_low=low, ci_high=high, direction="one")]
 
 

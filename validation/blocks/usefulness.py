@@ -80,13 +80,13 @@ def assess_usefulness(context: Context) -> Finding:
     """Gates `tstr` and `augmentation_gain`. Unavailable where users have fewer than `FEWEST` windows to learn from."""
     sets, rules, rng = context.sets, context.rules, context.rng("usefulness")
     people = [*sets.users, *sets.missing]
-    train, unseen = of_users(sets.real.role("train"), people), unseen_rows(sets.real, people)
+    train, unseen = sets.real.role("train").of_users(people), unseen_rows(sets.real, people)
     counts = equal_counts(train, sets.synthetic)
     if np.median(list(counts.values())) < FEWEST:
         note = f"fewer than {FEWEST} windows per user to learn from"
         return Finding(TITLE, INTRO, [Gate(name, UNAVAILABLE, note=note) for name in ("tstr", "augmentation_gain")])
     transfer = _transfer(context, train, unseen, counts)
-    curves = _curves(context, train, unseen, of_users(sets.real.role("val"), people), rng)
+    curves = _curves(context, train, unseen, sets.real.role("val").of_users(people), rng)
 
     def intervals(scores: np.ndarray) -> tuple[Interval, Interval]:
         return macro_intervals(scores, transfer.users, transfer.groups, rng, context.settings.bootstrap_draws)
@@ -141,12 +141,7 @@ def unseen_rows(real: SpectrogramSet, users: Sequence[str]) -> SpectrogramSet:
     """
     split, groups = real.table["split"], real.groups
     apart = (split == "judge") & ~groups.isin(set(groups[split == "train"]))
-    return of_users(real.select(((split == "test") | apart).to_numpy()), users)
-
-
-def of_users(data: SpectrogramSet, users: Sequence[str]) -> SpectrogramSet:
-    """The rows of `users`."""
-    return data.select(data.table["user"].isin(list(users)).to_numpy())
+    return real.select(((split == "test") | apart).to_numpy()).of_users(users)
 
 
 def draw_transfer(per_user: pd.DataFrame) -> Figure:

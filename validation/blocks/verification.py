@@ -161,9 +161,9 @@ def _subject_disjoint(context: Context, sides: Enrolment) -> list[Metric]:
     found = []
     for number, half in enumerate((users[::2], users[1::2])):
         embedding = context.embedding_without(half)
-        chosen = replace(sides, enrolment=_only(sides.enrolment, half), probes=_only(sides.probes, half))
+        chosen = replace(sides, enrolment=sides.enrolment.of_users(half), probes=sides.probes.of_users(half))
         rr, rs, _ = _score(
-            embedding, chosen, _only(sets.synthetic, half), np.random.default_rng([settings.seed, number])
+            embedding, chosen, sets.synthetic.of_users(half), np.random.default_rng([settings.seed, number])
         )
         found.append(_disjoint_rates(rr, rs, _calibration(embedding, context, half)))
     means = pd.DataFrame(found).mean()
@@ -188,15 +188,11 @@ def _disjoint_rates(rr: ScoreSet, rs: ScoreSet, calibration: ScoreSet | None) ->
 
 def _calibration(embedding: VerificationEmbedding, context: Context, users: Sequence[str]) -> ScoreSet | None:
     """Pairs of validation rows with judge rows of users whom this embedding never met; None where there are none."""
-    val, other = (_only(s, users) for s in (context.sets.val, context.sets.judge))
+    val, other = (s.of_users(users) for s in (context.sets.val, context.sets.judge))
     if not len(val) or not len(other):
         return None
     sides = [(embedding(s.images), s.table["user"].to_numpy()) for s in (other, val)]
     return cosine_scores(*sides[0], *sides[1])
-
-
-def _only(data: SpectrogramSet, users: Sequence[str]) -> SpectrogramSet:
-    return data.select(data.table["user"].isin(list(users)).to_numpy())
 
 
 def _rows(protocol: str, v: VerificationResult) -> list[Metric]:

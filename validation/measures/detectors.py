@@ -1,10 +1,9 @@
-"""Detectors of known alterations, trained on real images alone, and where a set stands between real and altered.
+"""Detectors of known alterations: how one is trained on real images alone, and calibrated on sessions it has not seen.
 
 A detector learns to tell genuine real images from the same images altered, both with the small imperfections any
-generator has. Features are taken relative to the user's own real sessions, so that a slow walker is not taken for a
-slowed one. What an alteration does may depend on the person (a hand that moves to the left, reversed, is no hand that
-moves to the right, reversed): where one detector for everybody is not sure, there is one for each person. The direction
-of time has a detector of its own kind, which looks at nothing but what reversal turns into its opposite.
+generator has. What an alteration does may depend on the person (a hand that moves to the left, reversed, is no hand
+that moves to the right, reversed): where one detector for everybody is not sure, there is one for each person. The
+direction of time has a detector of its own kind, which looks at nothing but what reversal turns into its opposite.
 """
 
 from __future__ import annotations
@@ -14,21 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from scipy.stats import t as student
 from sklearn.covariance import ledoit_wolf
 from sklearn.feature_selection import f_classif
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from mdgen.data.dataset import SpectrogramSet
 from validation.measures.arrow import Arrow, directions
-from validation.measures.fingerprints import fingerprint
-from validation.measures.tampering import ALTERATIONS, Alteration, tolerated
-from validation.networks.network import shrink
+from validation.measures.tampering import Alteration
 
-MAX_LEARN = 400
-MAX_DIRECTED = 1200  #: images from which the direction of time is learned: its features are cheap
-CLIP = 4.0  #: standard deviations; one odd feature cannot outvote all others
 CAN_TELL = 0.75  #: area under the curve on one user's held-out images from which a detector of its own is heard
 MAX_SPREAD = 0.25  #: of one user's sessions, so that "no direction at all", 0.5, is two deviations away
 REVERSED = "time reversed"
@@ -128,110 +120,6 @@ class Detector:
         return [str(user) for user in self.gap.index[self.gap.isna()]]
 
 
-@dataclass(frozen=True)
-class Position:
-    """Where the synthetic set stands between real (0) and altered (1), by one detector.
-
-    per_user, errors: position and its standard error over the user's images, index user.
-    """
-
-    detector: Detector
-    value: float
-    ci_low: float
-    ci_high: float
-    per_user: pd.Series
-    errors: pd.Series
-
-    @property
-    def name(self) -> str:
-        return self.detector.name
-
-
-class Homes:
-    """Where the real sessions of each user lie in feature space; images are described relative to them."""
-
-    def __init__(self, features: np.ndarray, rows: Rows) -> None:
-        known = sorted(set(zip(rows.users, rows.units, strict=True)))
-        self._means = {key: features[(rows.users == key[0]) & (rows.units == key[1])].mean(axis=0) for key in known}
-
-    def away(self, features: np.ndarray, rows: Rows) -> np.ndarray:
-        """Features minus the mean over the user's sessions other than the row's own, where there are others: [N, D]."""
-        found = np.empty_like(features)
-        for user, unit in set(zip(rows.users, rows.units, strict=True)):
-            others = [mean for (who, where), mean in self._means.items() if who == user and where != unit]
-            mine = (rows.users == user) & (rows.units == unit)
-            found[mine] = features[mine] - np.mean(others or [self._means[(user, unit)]], axis=0)
-        return found
-
-
-class Bank:
-    """One detector for each alteration, trained on real rows.
-
-    reference: rows of roles train, judge and val. learn: bool [len(reference)], those to train on. test: held out.
-    enough: area under the curve with which one detector for everybody will do.
-    """
-
-    def __init__(
-        self, reference: Rows, learn: np.ndarray, test: Rows, rng: np.random.Generator, enough: float = 0.95
-    ) -> None:
-        features = fingerprint(reference.images)
-        self._homes = Homes(features, reference)
-        pupils = reference.take(sample_rows(np.flatnonzero(learn), MAX_LEARN, rng))
-        genuine = self._homes.away(fingerprint(tolerated(pupils.images, rng)), pupils)
-        self._scale = genuine.std(axis=0) + 1e-6
-        unseen = reference.take(np.flatnonzero(~learn))
-        sessions = np.concatenate([self._scaled(self._homes.away(features[~learn], unseen)), self.describe(test)])
-        known = (sessions, unseen + test)
-        directed = reference.take(sample_rows(np.flatnonzero(learn), MAX_DIRECTED, rng))
-        arrow = Arrow(directions(tolerated(directed.images, rng)), directed.users)
-        self.detectors = [
-            for_direction(arrow, unseen + test)
-            if name == REVERSED
-            else self._train(name, self._scaled(genuine), pupils, test, known, rng, enough)
-            for name in ALTERATIONS
-        ]
-
-    def describe(self, rows: Rows, images: np.ndarray | None = None) -> np.ndarray:
-        """Features of `rows` (of other `images`, if given) in standard deviations from their users' homes: [N, D]."""
-        return self._scaled(self._homes.away(fingerprint(rows.images if images is None else images), rows))
-
-    def place(self, rows: Rows) -> list[Position]:
-        """Where `rows` stand, by every detector."""
-        features, directed = self.describe(rows), directions(rows.images)
-        return [
-            placed(d, d.model.scores(directed if isinstance(d.model, Arrow) else features, rows.users), rows.users)
-            for d in self.detectors
-        ]
-
-    def _train(
-        self, name: str, genuine: np.ndarray, pupils: Rows, test: Rows,
-        sessions: tuple[np.ndarray, Rows], rng: np.random.Generator, enough: float,
-    ) -> Detector:  # fmt: skip
-        altered = self.describe(pupils, tolerated(pupils.altered(ALTERATIONS[name], rng), rng))
-        held_out = self.describe(test, test.altered(ALTERATIONS[name], rng))
-        detector = for_everybody(name, ForEverybody(genuine, altered), sessions, held_out, test.users)
-        if detector.auc >= enough:
-            return detector
-        return for_each(name, ForEach(genuine, altered, pupils.users), sessions, held_out, test.users) or detector
-
-    def _scaled(self, features: np.ndarray) -> np.ndarray:
-        return (features / self._scale).clip(-CLIP, CLIP)
-
-
-def interval(values: np.ndarray, spread: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Student's interval of the mean of `values`, one per user, whose zero is itself uncertain by `spread` per user."""
-    count = len(values)
-    variance = (values.var(ddof=1) if count > 1 else spread**2) + spread**2
-    margin = student.ppf(0.5 + confidence / 2, max(count - 1, 1)) * np.sqrt(variance / count)
-    return float(values.mean() - margin), float(values.mean() + margin)
-
-
-def rows_of(data: SpectrogramSet, size: int) -> Rows:
-    """The images averaged down to `size` pixels a side, with users and units."""
-    units = data.groups.str.cat(data.table["split"], sep="\x1f").to_numpy(str)
-    return Rows(shrink(data.images, size), data.table["user"].to_numpy(str), units)
-
-
 def for_everybody(
     name: str, model: ForEverybody, sessions: tuple[np.ndarray, Rows], altered: np.ndarray, users: np.ndarray
 ) -> Detector:
@@ -239,9 +127,9 @@ def for_everybody(
     features, known = sessions
     scores, changed = model.scores(features, known.users), model.scores(altered, users)
     real = scores[-len(users) :]
-    zero, everybody = float(_by(real, users).mean()), np.unique(known.users)
-    gap = max(float(_by(changed, users).mean()) - zero, 1e-3)
-    places = (_by(scores, known.units).to_numpy() - zero) / gap
+    zero, everybody = float(means_by(real, users).mean()), np.unique(known.users)
+    gap = max(float(means_by(changed, users).mean()) - zero, 1e-3)
+    places = (means_by(scores, known.units).to_numpy() - zero) / gap
     return Detector(name, model, pd.Series(zero, everybody), pd.Series(gap, everybody), _auc(real, changed), places)
 
 
@@ -257,7 +145,7 @@ def for_each(
         return None
     units = pd.Series(scores).groupby([known.users, known.units]).mean()
     zero = units.groupby(level=0).mean()
-    gap = (_by(changed, users) - zero).where(zero.index.isin(able))
+    gap = (means_by(changed, users) - zero).where(zero.index.isin(able))
     places = ((units - zero.reindex(units.index, level=0)) / gap.reindex(units.index, level=0)).dropna()
     told = np.isin(users, able)
     return Detector(name, model, zero, gap, _auc(real[told], changed[told]), places.to_numpy())
@@ -283,23 +171,10 @@ def for_direction(arrow: Arrow, unseen: Rows) -> Detector:
     )  # fmt: skip
 
 
-def placed(detector: Detector, scores: np.ndarray, users: np.ndarray) -> Position:
-    """Where images of `users` [N] with these scores of `detector` [N] stand."""
-    per_user = (_by(scores, users) - detector.zero) / detector.gap
-    errors = pd.Series(scores).groupby(users).sem().fillna(1) / detector.gap
-    told = per_user.dropna().to_numpy()
-    low, high = interval(told, detector.spread)
-    return Position(detector, float(told.mean()), low, high, per_user, errors)
-
-
 def _auc(genuine: np.ndarray, altered: np.ndarray) -> float:
     return float(roc_auc_score(np.repeat([0, 1], [len(genuine), len(altered)]), np.concatenate([genuine, altered])))
 
 
-def _by(scores: np.ndarray, labels: np.ndarray) -> pd.Series:
+def means_by(scores: np.ndarray, labels: np.ndarray) -> pd.Series:
+    """Mean of `scores` [N] by label [N]."""
     return pd.Series(scores).groupby(labels).mean()
-
-
-def sample_rows(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """At most `most` of `rows`, in their order."""
-    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))

@@ -199,7 +199,7 @@ def direction(candidate: Windows, real: Windows, name: str, users: Sequence[str]
 
 def known_roles(data: SpectrogramSet, users: Sequence[str]) -> SpectrogramSet:
     """The rows of these users that have a role."""
-    return data.select((data.table["user"].isin(users) & data.table["split"].isin(ROLES)).to_numpy())
+    return data.role(*ROLES).of_users(users)
 
 
 def _apart(a: Windows, b: Windows, quantities: Sequence[str]) -> np.ndarray:

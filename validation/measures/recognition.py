@@ -21,6 +21,7 @@ class Recognition:
     per_user: one row per user with columns accuracy, ci_low, ci_high, n (images, not images x judges). macro: mean
     over users, with its Wilson interval on all images. seed_macros: macro accuracy of each judge.
     confusion: float [users, classes], rows sum to 1, means over judges. sessions: accuracy by (user, session).
+    rivals: float [users, users], share of a user's images (rows) that look more like another (columns) than like them.
     """
 
     per_user: pd.DataFrame
@@ -30,6 +31,7 @@ class Recognition:
     seed_macros: list[float]
     confusion: np.ndarray
     sessions: pd.Series
+    rivals: np.ndarray
 
 
 def recognise(judges: Sequence[Judge], data: SpectrogramSet, users: Sequence[str]) -> Recognition:
@@ -51,6 +53,7 @@ def recognise(judges: Sequence[Judge], data: SpectrogramSet, users: Sequence[str
         per_user, macro, wilson_interval(macro, len(data)), len(data), [float(s.mean()) for s in by_seed],
         _confusion(predictions, truth, list(users), list(classes)),
         pd.Series(right.mean(axis=0)).groupby([truth, data.table["session"].to_numpy()]).mean(),
+        _rivals(pd.DataFrame(probabilities.mean(axis=0), columns=classes)[list(users)], truth),
     )  # fmt: skip
 
 
@@ -63,6 +66,13 @@ def wilson_interval(share: float, count: int, confidence: float = 0.95) -> tuple
     margin = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     scale = 1 + z * z / count
     return max(0.0, float((centre - margin) / scale)), min(1.0, float((centre + margin) / scale))
+
+
+def _rivals(probabilities: pd.DataFrame, truth: np.ndarray) -> np.ndarray:
+    users = probabilities.columns
+    own = probabilities.to_numpy()[np.arange(len(truth)), users.get_indexer(truth)]
+    more = pd.DataFrame(probabilities.to_numpy() > own[:, None], columns=users)
+    return more.groupby(truth).mean().reindex(users, fill_value=0).to_numpy(float)
 
 
 def _confusion(predictions: np.ndarray, truth: np.ndarray, users: list[str], classes: list[str]) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t as student
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,11 @@ def macro_intervals(
     bounds = [np.quantile(mean, [0.025, 0.975]) for mean in (drawn.mean(axis=1), (drawn * weights).sum(axis=1))]
     here, elsewhere = (Interval(value, float(low), float(high)) for low, high in bounds)
     return here, elsewhere
+
+
+def users_interval(values: np.ndarray, spread: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Student's interval of the mean of `values`, one per user, whose zero is itself uncertain by `spread` per user."""
+    count = len(values)
+    variance = (values.var(ddof=1) if count > 1 else spread**2) + spread**2
+    margin = student.ppf(0.5 + confidence / 2, max(count - 1, 1)) * np.sqrt(variance / count)
+    return float(values.mean() - margin), float(values.mean() + margin)

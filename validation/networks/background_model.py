@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from mdgen.data.dataset import ROLES, SpectrogramSet
 from validation.measures.background import NAMES, Layout, background, fixed_pattern, quiet_pixels
-from validation.measures.detectors import interval
+from validation.measures.resampling import users_interval
 
 WITHIN_LEAST, WITHIN_MOST = 6, 20  #: images per user when identity is sought within one recording
 MIN_PER_SESSION = 5
@@ -111,7 +111,7 @@ class RealBackground:
         strongest = pattern[:, np.abs(pattern.mean(axis=0)).argmax()]
         columns = [*statistics.T, strongest * np.sign(strongest.mean())]
         table = pd.DataFrame(
-            [(column.mean(), *interval(column, 0.0)) for column in columns],
+            [(column.mean(), *users_interval(column, 0.0)) for column in columns],
             index=[*NAMES, PATTERN], columns=["value", "ci_low", "ci_high"],
         )  # fmt: skip
         what = [[*NAMES, PATTERN][min(i, len(NAMES))] for i in np.abs(away).argmax(axis=1)]

@@ -191,11 +191,6 @@ def class_weights(weights: Path) -> np.ndarray:
     return _checked_weights(weights)["fc.weight"].double().numpy()
 
 
-def inception_fid(a: InceptionFeatures, b: InceptionFeatures) -> float:
-    """Frechet distance of the pooled features. Equals torch-fidelity's, without its singular matrices at small N."""
-    return frechet_distance(a.pool, b.pool)
-
-
 def _checked_weights(weights: Path) -> dict[str, torch.Tensor]:
     try:
         return torch.load(weights, map_location="cpu", weights_only=True)

@@ -7,7 +7,7 @@ alone join them: motion per user, shortcuts, and which gates of a later validati
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -118,10 +118,10 @@ def shortcut_check(data: SpectrogramSet, seed: int) -> list[str]:
     enough = len(learn) >= shortcuts.MIN_LEARN and len(test) >= shortcuts.MIN_TEST and len(users) > 1
     if not enough or min(data.images.shape[-2:]) < shortcuts.MIN_SIDE:
         return [f"shortcuts: not measured ({len(learn)} windows to learn from, {len(test)} held out are too few)"]
-    learn, rows = (_of_users(part, users) for part in (learn, roles.role(*ROLES)))
+    learn, rows = (part.of_users(users) for part in (learn, roles.role(*ROLES)))
     background = float(RealBackground(learn, rows, seed).test.mean())
     judge = Judge(seed=seed, steps=JUDGE_STEPS).fit(learn.images, learn.table["user"].to_numpy())
-    test = _of_users(test, users)
+    test = test.of_users(users)
     right = pd.Series(judge.predict(test.images) == test.table["user"].to_numpy())
     accuracy = float(right.groupby(test.table["user"].to_numpy()).mean().mean())
     rule = shipped_rules()["shortcuts"]
@@ -213,10 +213,6 @@ def _size(gate: str, needed: int, has: int, what: str) -> tuple[str, str, str, s
 
 def _with_roles(data: SpectrogramSet, seed: int) -> SpectrogramSet:
     return replace(data, table=data.table.assign(split=assign_roles(data.table, seed=seed)))
-
-
-def _of_users(data: SpectrogramSet, users: Sequence[str]) -> SpectrogramSet:
-    return data.select(data.table["user"].isin(users).to_numpy())
 
 
 def _titled(title: str, table: pd.DataFrame) -> list[str]:
