@@ -31,7 +31,7 @@ from validation.sets import prepare_sets
 from validation.settings import ValidationSettings
 
 PEOPLE = ("a", "<b>", "$c", "d")
-FAST = ValidationSettings(judge_seeds=2, judge_steps=30, learning_draws=3, learning_budgets=(5,), bootstrap_draws=100)
+FAST = ValidationSettings(judge_seeds=2, judge_steps=30, learning_draws=3, learning_budgets=(2,), bootstrap_draws=100)
 RULES = shipped_rules()
 
 

@@ -13,9 +13,8 @@ from operator import add
 
 import numpy as np
 import torch
-from sklearn import config_context
+from sklearn.covariance import ledoit_wolf
 from sklearn.decomposition import PCA
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -78,20 +77,20 @@ def time_shifted(images: np.ndarray, seed: int) -> list[np.ndarray]:
 
 
 def recognised(training: Labelled, *tests: Labelled) -> list[np.ndarray]:
-    """bool [N] for each of `tests`: windows whose user a shrunken linear discriminant (Ledoit and Wolf 2004) learned
-    from `training`.
+    """bool [N] for each of `tests`: windows whose user a linear discriminant learned from `training`.
 
-    All users are equally likely to it, however many windows each has. Nothing is recognised after training on fewer
-    than two users, or on one window each.
+    Its covariance is that within all users, shrunk (Ledoit and Wolf 2004); scikit-learn's shrinks each user's alone,
+    which knows fewer people from few windows and takes eight times as long. All users are equally likely to it, however
+    many windows each has. Nothing is recognised after training on fewer than two users, or on one window each.
     """
-    users = np.unique(training.users)
+    users, codes = np.unique(training.users, return_inverse=True)
     if len(users) < 2 or len(training.users) <= len(users):
         return [np.full(len(test.users), False) for test in tests]
-    priors = np.full(len(users), 1 / len(users))
-    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
-    with config_context(skip_parameter_validation=True):  # a fifth of the time of so small a model
-        model.fit(training.features, training.users)
-        return [model.predict(test.features) == test.users for test in tests]
+    means = np.stack([training.features[codes == code].mean(axis=0) for code in range(len(users))])
+    within, _ = ledoit_wolf(training.features - means[codes], assume_centered=True)
+    weights = np.linalg.solve(within, means.T)
+    offsets = -(means.T * weights).sum(axis=0) / 2
+    return [users[(test.features @ weights + offsets).argmax(axis=1)] == test.users for test in tests]
 
 
 def learning_curve(
