@@ -65,6 +65,7 @@ ADVERSARIAL = "autoencoder.adversarial.weight=0.5", "autoencoder.adversarial.rec
 KL = "autoencoder.kind=kl", "autoencoder.channels=32", "autoencoder.floor_margin=0"
 VQ = "autoencoder.kind=vq", "autoencoder.channels=32", "autoencoder.floor_margin=0", "autoencoder.codebook.size=1024"
 DIT = "denoiser.kind=dit", "denoiser.width=192", "denoiser.depth=6", "denoiser.patch=2"
+SMALL = "denoiser.training.batch_size=16"
 
 DEFAULT = Arm("default", "flow, unet, patch", "stage_2")
 ARMS = (
@@ -76,6 +77,8 @@ ARMS = (
     sampled("guidance", "scale 2, noise levels 0 to 0.7", "guidance_scale=2", "guidance_interval=[0, 0.7]"),
     sampled("guidance", "scale 3, noise levels 0 to 0.7", "guidance_scale=3", "guidance_interval=[0, 0.7]"),
     sampled("guidance", "scale 2.5, noise levels 0 to 0.8", "guidance_scale=2.5", "guidance_interval=[0, 0.8]"),
+    sampled("guidance", "scale 4, noise levels 0 to 0.6", "guidance_scale=4", "guidance_interval=[0, 0.6]"),
+    sampled("guidance", "by a weak model, scale 1.5", "guidance_scale=1.5", made="autoguided"),
     sampled("guidance", "scale 2, rescaled", "guidance_scale=2", "guidance_rescale=0.7"),
     sampled("guidance", "by a weak model, scale 2", "guidance_scale=2", made="autoguided"),
     sampled("guidance", "by a classifier", "guidance_scale=1", "classifier_scale=1", made="classified"),
@@ -83,11 +86,12 @@ ARMS = (
     Arm("variety", "tempo 0.05", "stage_2", ("data.augment.tempo=0.05",)),
     Arm("variety", "style", "stage_2", ("conditioning.style=true",)),
     Arm("variety", "dropout 0.1", "stage_2", ("denoiser.dropout=0.1",)),
-    Arm("training", "batches of 16", "stage_2", ("denoiser.training.batch_size=16",)),
+    Arm("training", "batches of 16", "stage_2", (SMALL,)),
     Arm("training", "batches of 64", "stage_2", ("denoiser.training.batch_size=64",)),
     Arm("denoiser", "depth 2", "stage_2", ("denoiser.depth=2",)),
     Arm("objective", "uniform times", "stage_2", ("diffusion.times=uniform",)),
     Arm("denoiser", "dit", "stage_2", (*DIT, "denoiser.training.learning_rate=5e-4")),
+    Arm("denoiser", "dit, batches of 16", "stage_2", (*DIT, SMALL, "denoiser.training.learning_rate=1e-3")),
     Arm("objective", "v", "stage_2", ("diffusion.objective=v_prediction",)),
     Arm("autoencoder", "kl", "both_stages", KL),
     Arm("objective", "epsilon", "stage_2", ("diffusion.objective=epsilon",)),
