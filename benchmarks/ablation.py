@@ -87,6 +87,7 @@ ARMS = (
     Arm("variety", "style", "stage_2", ("conditioning.style=true",)),
     Arm("variety", "dropout 0.1", "stage_2", ("denoiser.dropout=0.1",)),
     Arm("training", "batches of 16", "stage_2", (SMALL,)),
+    Arm("training", "batches of 32", "stage_2", ("denoiser.training.batch_size=32",)),
     Arm("training", "batches of 64", "stage_2", ("denoiser.training.batch_size=64",)),
     Arm("denoiser", "depth 2", "stage_2", ("denoiser.depth=2",)),
     Arm("objective", "uniform times", "stage_2", ("diffusion.times=uniform",)),
@@ -205,7 +206,8 @@ def measured(arm: Arm, bench: Bench, panel: Panel, options: argparse.Namespace) 
     """The row of an arm."""
     run, cost = getattr(bench, arm.made)(arm)
     sampling = [change for change in arm.changes if change.startswith("generate.")]
-    fixed = f"generate.per_user={options.per_user}", f"generate.steps={options.steps}", "generate.guidance_scale=2"
+    counts = f"generate.per_user={options.per_user}", f"generate.steps={options.steps}"
+    fixed = *counts, "generate.guidance_scale=2", "generate.guidance_interval=[0, 1]"
     settings = Run(run).recipe([*fixed, *sampling]).generate
     if arm.made == "autoguided":
         settings = settings.model_copy(update={"weak_run": str(bench.work / "weak")})
