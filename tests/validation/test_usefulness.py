@@ -80,6 +80,13 @@ def clouds(count: int, users: int = 6, seed: int = 0, spread: float = 1.0) -> La
     return Labelled(np.repeat(3 * np.eye(users, 8), count, axis=0) + spread * rng.normal(size=(len(names), 8)), names)
 
 
+def test_users_of_one_picture_each_are_learned_and_one_picture_of_all_is_not():
+    pictures = Labelled(np.repeat(np.eye(3, 8), 5, axis=0), np.repeat(["a", "b", "c"], 5))
+    assert recognised(pictures, pictures)[0].all()
+    alike = Labelled(np.ones((15, 8)), pictures.users)
+    assert recognised(alike, alike)[0].sum() == 5
+
+
 def transfer(real: dict[str, float], synthetic: dict[str, float], windows: int = 60) -> Transfer:
     """Exactly these shares recognised, over three recordings of each user and one seed."""
     users = np.repeat(list(real), windows)

@@ -27,6 +27,8 @@ RATIOS: dict[str, float] = {"1x synthetic": 1, "3x synthetic": 3, "all synthetic
 COMPONENTS = 64
 #: Shifted copies of every real window, in the arms that use them.
 SHIFTS = 3
+#: Variance within users, over that of all features, that a discriminant assumes at least: a set may repeat one image.
+LEAST_WITHIN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def recognised(training: Labelled, *tests: Labelled) -> list[np.ndarray]:
         return [np.full(len(test.users), False) for test in tests]
     means = np.stack([training.features[codes == code].mean(axis=0) for code in range(len(users))])
     within, _ = ledoit_wolf(training.features - means[codes], assume_centered=True)
+    within += np.eye(len(within)) * max(LEAST_WITHIN * training.features.var(), 1e-12)
     weights = np.linalg.solve(within, means.T)
     offsets = -(means.T * weights).sum(axis=0) / 2
     return [users[(test.features @ weights + offsets).argmax(axis=1)] == test.users for test in tests]
