@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -150,7 +149,8 @@ def exchanged(synthetic: Recognition, real: Recognition, rule: Rule) -> dict[str
     would close a longer circle as well.
     """
     users, found = [str(user) for user in synthetic.per_user.index], dict[str, str]()
-    pairs = sorted(combinations(range(len(users)), 2), key=lambda pair: -_shares(synthetic, pair).sum())
+    both = np.triu(np.minimum(synthetic.rivals, synthetic.rivals.T) > rule["another_user"], 1)
+    pairs = sorted(np.argwhere(both).tolist(), key=lambda pair: -_shares(synthetic, pair).sum())
     for circle in (*pairs, *_circles(synthetic.rivals)):
         shares, usual = _shares(synthetic, circle), _shares(real, circle)
         count = int(synthetic.per_user["n"].to_numpy()[list(circle)].sum())
