@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.splits import assign_roles, leak_share
@@ -164,3 +165,12 @@ def _or_train(real: SpectrogramSet) -> SpectrogramSet:
 def _size(data: SpectrogramSet) -> str:
     channels, height, width = data.images.shape[1:]
     return f"{width}x{height} with {channels} channel(s)"
+
+
+def session_units(table: pd.DataFrame) -> np.ndarray:
+    """What counts as one session of a row, text [N]: sessions where all users have two, else recordings, else roles."""
+    recording = table["session"] + "\x1f" + table["recording"]
+    for unit in (table["session"], recording, table["split"]):
+        if (unit.groupby(table["user"]).nunique() >= 2).all():
+            return unit.to_numpy(str)
+    return np.full(len(table), "")

@@ -16,7 +16,6 @@ from validation.measures.motion_distance import (
     joint_distances,
     measure_windows,
     session_distances,
-    session_units,
     set_distances,
     signed_shift,
     typical_distances,
@@ -24,7 +23,7 @@ from validation.measures.motion_distance import (
 from validation.measures.plausibility import learn_bounds
 from validation.measures.scales import QUANTITIES, Scales, has_axes, scales_of
 from validation.results import FAIL, PASS, UNAVAILABLE
-from validation.sets import prepare_sets
+from validation.sets import prepare_sets, session_units
 from validation.settings import ValidationSettings
 
 AXES = {"velocity_min_mps": -2.0, "velocity_max_mps": 6.0, "duration_s": 3.2, "db_min": -40.0, "db_max": 0.0}

@@ -12,9 +12,9 @@ from mdgen.data.dataset import ROLES, SpectrogramSet
 from mdgen.data.texture import AXES, fine_energy
 from validation.context import Context
 from validation.findings import Finding
-from validation.measures.motion_distance import session_units
 from validation.results import FAIL, PASS, Gate, Metric
 from validation.rules import Rule
+from validation.sets import session_units
 
 #: Users with fewer synthetic images, and sessions with fewer real ones, say nothing of themselves.
 MIN_IMAGES, MIN_SESSION = 10, 5

@@ -14,6 +14,7 @@ from mdgen.data.dataset import ROLES, SpectrogramSet
 from validation.measures.kinematics import measure
 from validation.measures.resampling import Interval
 from validation.measures.scales import QUANTITIES, Scales, scales_of
+from validation.sets import session_units
 
 #: Fewer windows in which a quantity is measurable give no distribution.
 MIN_WINDOWS = 5
@@ -53,15 +54,6 @@ def measure_windows(data: SpectrogramSet, physical: bool) -> Windows:
     scales = scales_of(data, physical)
     user, role = data.table["user"].to_numpy(str), data.table["split"].to_numpy(str)
     return Windows(measure(data.images, scales), user, session_units(data.table), role, scales)
-
-
-def session_units(table: pd.DataFrame) -> np.ndarray:
-    """What counts as one session of a row, text [N]: sessions where all users have two, else recordings, else roles."""
-    recording = table["session"] + "\x1f" + table["recording"]
-    for unit in (table["session"], recording, table["split"]):
-        if (unit.groupby(table["user"]).nunique() >= 2).all():
-            return unit.to_numpy(str)
-    return np.full(len(table), "")
 
 
 def compared_quantities(real: Windows, share: float) -> list[str]:

@@ -24,13 +24,14 @@ from mdgen.figures import MAX_USERS, contact_sheet
 from validation.blocks import shortcuts
 from validation.measures.copies import ENOUGH as COPY_WINDOWS
 from validation.measures.kinematics import measure
-from validation.measures.motion_distance import MIN_WINDOWS, session_units
+from validation.measures.motion_distance import MIN_WINDOWS
 from validation.measures.scales import QUANTITIES, scales_of
 from validation.networks.background_model import RealBackground
 from validation.networks.judge import Judge
 from validation.report.page import Picture, render
 from validation.results import FAIL, INCONCLUSIVE, PASS
 from validation.rules import shipped_rules
+from validation.sets import session_units
 
 CARD_FILE = "card.html"
 MOTION = (
