@@ -20,7 +20,7 @@ from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.denoiser import train_denoiser
 from tests.conftest import ridges
 
-COLOUR = ("cifar10-pixel", "cifar10-latent", "cifar100-mlp", "cifar100-cross", "celeba64")
+COLOUR = ("cifar10-pixel", "cifar10-latent", "cifar10-cpu", "cifar100-mlp", "cifar100-cross", "celeba64")
 SIZES = {"microdoppler128": 128, "memory-saver": 128, "high-quality": 128, "vqgan256": 256, "mnist": 32, "celeba64": 64}
 STAGE = ("steps=2", "batch_size=2", "micro_batch_size=2", "checkpoint_every=2", "precision=fp32", "ema_profiles=[]")
 SHRUNKEN = [

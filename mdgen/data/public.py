@@ -1,5 +1,7 @@
 """Public picture sets by torchvision's own loaders, as data sets: the class stands where the user stands.
 
+Where somebody has unpacked a set into pictures already, `root` holds `train/CLASS/*.png` and `test/CLASS/*.png`.
+
 The CIFAR sets come as pickles. torchvision's loaders read them, and read none whose MD5 is not that of its authors'
 file: to make another file of the same sum is not feasible, so what is unpickled is what they published.
 """
@@ -48,7 +50,8 @@ def import_public(
     attribute: str = "Smiling",
     seed: int = 0,
 ) -> SpectrogramSet:
-    """A public set read from `root`, where it lies as torchvision stores it, or is downloaded to if asked.
+    """A public set read from `root`, where it lies as torchvision stores it or as folders of pictures, or is downloaded
+    to if asked.
 
     limit: at most so many pictures of each of its two parts, evenly over the classes. attribute: celeba's two classes.
     Raises `MdgenError` that says how to get a set that is not there.
@@ -73,19 +76,31 @@ def _open(name: str, loader: str, root: Path, train: bool, download: bool) -> An
         from torchvision import datasets
     except (ImportError, RuntimeError) as error:
         raise MdgenError(f"torchvision cannot be imported ({error}); pip install -U torch torchvision") from error
+    unpacked = [root / part for part in ("train", "test")]
     part = {"split": "train" if train else "test"} if name == "celeba" else {"train": train}
     try:
+        if all(folder.is_dir() for folder in unpacked):
+            return datasets.ImageFolder(str(unpacked[0 if train else 1]), loader=_unpacked_picture)
         return getattr(datasets, loader)(root=str(root), download=download, **part)
     except (RuntimeError, OSError, ImportError) as error:
         reason = " ".join(str(error).split())[:160]
         raise MdgenError(
             f"{root}: {name} is not there ({reason}); add --download where there is a network, or put torchvision's "
-            f"files for {loader} there, or import a folder of pictures per class with `mdgen import`"
+            f"files for {loader} there, or pictures as train/CLASS/*.png and test/CLASS/*.png, or import a folder of "
+            "pictures per class with `mdgen import`"
         ) from error
 
 
+def _unpacked_picture(file: str) -> Image.Image:
+    try:
+        with Image.open(file) as picture:
+            return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+    except (OSError, Image.DecompressionBombError) as error:
+        raise MdgenError(f"{file}: cannot be read ({error}); unpack the set anew") from error
+
+
 def _labels(name: str, part: Any, attribute: str) -> tuple[np.ndarray, list[str]]:
-    if name != "celeba":
+    if hasattr(part, "targets"):
         return np.asarray(part.targets), [str(c) for c in part.classes]
     names = [n for n in part.attr_names if n]
     if attribute not in names:

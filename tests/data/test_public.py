@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mdgen.data.public import import_public
 from mdgen.errors import MdgenError
@@ -72,6 +73,25 @@ def test_colour_pictures_keep_their_channels(tmp_path, monkeypatch) -> None:
     assert data.images.shape == (60, 3, 32, 32)
     assert (data.images[:, 0] == 1).all()
     assert (data.images[:, 1:] == -1).all()
+
+
+def test_a_set_unpacked_into_pictures_is_read_from_its_folders(tmp_path) -> None:
+    for part, count in (("train", 10), ("test", 2)):
+        for level, name in enumerate(("cat", "dog")):
+            folder = tmp_path / part / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (32, 32), (255 * level, 0, 0)).save(folder / f"{i}.png")
+    data = import_public("cifar10", tmp_path)
+    assert data.images.shape == (24, 3, 32, 32)
+    assert data.table["split"].value_counts().to_dict() == {"train": 16, "test": 4, "judge": 3, "val": 1}
+    dogs = (data.table["user"] == "dog").to_numpy()
+    assert (data.images[dogs, 0] == 1).all()
+    assert (data.images[~dogs, 0] == -1).all()
+    broken = tmp_path / "test" / "dog" / "1.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    with pytest.raises(MdgenError, match=r"1\.png: cannot be read"):
+        import_public("cifar10", tmp_path)
 
 
 class Bomb:

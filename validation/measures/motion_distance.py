@@ -18,6 +18,8 @@ from validation.sets import session_units
 
 #: Fewer windows in which a quantity is measurable give no distribution.
 MIN_WINDOWS = 5
+#: Sessions of one person that weigh as much as what is known of everybody's, when it is asked how much sessions vary.
+PRIOR_SESSIONS = 8
 #: What carries a direction, of motion or of time; a reversal turns its sign.
 DIRECTED = ("torso_velocity", "lead", "foot_lag")
 #: What a stretched time or Doppler axis moves.
@@ -94,10 +96,12 @@ def joint_distances(
 ) -> tuple[pd.Series, pd.Series]:
     """How far speed, cadence and bandwidth together are from a person's: by user, and by (user, unit) of real sessions.
 
-    Mahalanobis distance over the root of the number of quantities, from the mean of the user's (other) sessions, in
-    the covariance of sessions within a person, pooled over people and shrunk (Ledoit and Wolf 2004). A scaled axis
-    moves two quantities against the others, and so stands out before any of them does alone. Both empty where one of
-    the three cannot be measured in this share of the real windows: then it is no gait.
+    Mahalanobis distance over the root of the number of quantities, from the mean of the user's (other) sessions. Its
+    covariance is that of sessions within a person, pooled over people and shrunk (Ledoit and Wolf 2004), and then
+    updated by the person's own (other) sessions, `PRIOR_SESSIONS` of anybody's counting as much as that many of theirs:
+    who walks the same every day owes less. A scaled axis moves two quantities against the others, and so stands out
+    before any of them does alone. Both empty where one of the three cannot be measured in this share of the real
+    windows: then it is no gait.
     """
     quantities = list(SCALED)
     if real.values[quantities].notna().to_numpy().mean(axis=0).min() < measurable:
@@ -115,16 +119,23 @@ def joint_distances(
     centres = several.groupby(level="user").transform("mean")
     apart = (several - centres).mul(np.sqrt(count / (count - 1)), axis=0).dropna()
     spread = apart.std(ddof=0) + 1e-9
-    precision = np.linalg.inv(ledoit_wolf((apart / spread).to_numpy(), assume_centered=True)[0])
+    apart /= spread
+    pooled, whose = ledoit_wolf(apart.to_numpy(), assume_centered=True)[0], apart.index.get_level_values("user")
 
-    def length(offsets: pd.DataFrame) -> pd.Series:
-        scaled = (offsets / spread).to_numpy()
-        return pd.Series(np.sqrt(np.einsum("ni,ij,nj->n", scaled, precision, scaled) / len(quantities)), offsets.index)
+    def length(offset: pd.Series, own: pd.DataFrame) -> float:
+        scatter = own.to_numpy().T @ own.to_numpy()
+        covariance = (PRIOR_SESSIONS * pooled + scatter) / (PRIOR_SESSIONS + len(own))
+        return float(np.sqrt(offset @ np.linalg.solve(covariance, offset) / len(quantities)))
 
     found = pd.DataFrame.from_dict(
         {u: _medians(candidate.of(u), quantities) for u in users}, orient="index", columns=quantities
     )
-    return length((found - sessions.groupby(level="user").mean().reindex(users)).dropna()), length(apart)
+    offsets = ((found - sessions.groupby(level="user").mean().reindex(users)) / spread).dropna()
+    of_users = {user: length(offset, apart[whose == user]) for user, offset in offsets.iterrows()}
+    of_sessions = {
+        key: length(offset, apart[(whose == key[0]) & (apart.index != key)]) for key, offset in apart.iterrows()
+    }
+    return pd.Series(of_users, dtype=float), pd.Series(of_sessions, dtype=float)
 
 
 def typical_distances(sessions: pd.DataFrame, scales: Scales) -> pd.Series:
