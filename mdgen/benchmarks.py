@@ -54,7 +54,7 @@ def benchmark_data(
     out.mkdir(parents=True, exist_ok=True)
     claim.write_text(json.dumps(wanted), encoding="utf-8")
     write_dataset(data, out / "data")
-    return data
+    return read_dataset(out / "data")  # as it is found by a command that goes on
 
 
 def scaled_recipe(name_or_file: str | Path | None, overrides: Sequence[str], steps_scale: float) -> Recipe:

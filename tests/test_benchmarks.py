@@ -54,6 +54,11 @@ def test_a_benchmark_goes_the_whole_way_and_leaves_one_row_however_often_it_is_g
         benchmark_data("fashion-mnist", fashion, out, limit=20)
 
 
+def test_a_command_that_goes_on_finds_the_very_data_it_began_with(fashion, tmp_path) -> None:
+    imported, found = (benchmark_data("fashion-mnist", fashion, tmp_path / "out") for _ in range(2))
+    assert imported.fingerprint() == found.fingerprint()
+
+
 def test_a_row_of_another_model_is_appended_and_a_foreign_table_is_left_alone(tmp_path) -> None:
     table = tmp_path / "table.csv"
     append_row(table, {"synthetic": "a", "kid": 1.0})

@@ -50,14 +50,13 @@ def detect_colormap(*pictures: np.ndarray) -> str | None:
 def invert_colormap(pixels: np.ndarray, name: str) -> tuple[np.ndarray, float]:
     """Colours [H, W, 3] (0..255, also averages over cells) to values float32 [H, W] in 0..1, and the mean residual.
 
-    The residual is the mean RGB distance (levels of 255) between the colours and those of the values found.
+    The residual is the mean RGB distance (levels of 255, each rounded) between the colours and those of the values
+    found.
     """
     colours = (pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)).reshape(-1, 3)
-    memo = _memo(name)
-    levels = memo.look_up(colours)
-    steps = colours - memo.colours.take(levels, axis=0)
-    residual = float(np.sqrt((steps * steps) @ np.ones(3, np.float32)).mean())
-    return (levels * np.float32(1 / (_LEVELS - 1))).reshape(pixels.shape[:2]), residual
+    entries = _memo(name).look_up(colours)
+    values = (entries & 0xFF) * np.float32(1 / (_LEVELS - 1))
+    return values.reshape(pixels.shape[:2]), float((entries >> 8).mean()) - 1
 
 
 @cache
@@ -98,22 +97,28 @@ def _closeness(name: str) -> np.ndarray:
 
 
 class _Memo:
-    """The level of every colour (24 bits) met so far, 0 where none was: most pictures of a set share their colours."""
+    """What is known of every colour (24 bits) met so far: most pictures of a set share their colours.
+
+    entries: its level in the low byte, its rounded residual (at most 254) and 1 in the high byte; 0: never met.
+    """
 
     def __init__(self, name: str) -> None:
-        self.name, self.levels = name, np.zeros(1 << 24, np.uint16)
-        self.colours = map_colours(name).astype(np.float32)
+        self.name, self.entries = name, np.zeros(1 << 24, np.uint16)
 
     def look_up(self, colours: np.ndarray) -> np.ndarray:
-        """int [N]: levels of `colours`, uint8 [N, 3]."""
-        bytes_of_code = np.zeros((len(colours), 4), np.uint8)
-        bytes_of_code[:, :3] = colours
-        codes = bytes_of_code.view("<u4")[:, 0]
-        found = self.levels[codes]
+        """The entries, uint16 [N], of `colours`, uint8 [N, 3]."""
+        one_more = np.append(colours, np.uint8(0))  # the fourth byte of a code is the next one's first, and masked
+        codes = np.ndarray(len(colours), "<u4", one_more, strides=(3,)) & 0xFFFFFF
+        found = self.entries.take(codes)
         if not found.all():
             new = np.flatnonzero(found == 0)
-            found[new] = self.levels[codes[new]] = _nearest(colours[new], self.name) + 1
-        return found - 1
+            found[new] = self.entries[codes[new]] = self._entries(colours[new])
+        return found
+
+    def _entries(self, colours: np.ndarray) -> np.ndarray:
+        levels = _nearest(colours, self.name)
+        residuals = np.linalg.norm(colours - map_colours(self.name)[levels], axis=1)
+        return (levels + 256 * (1 + np.rint(residuals).clip(0, 254).astype(int))).astype(np.uint16)
 
 
 @lru_cache(maxsize=1)

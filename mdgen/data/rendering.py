@@ -18,6 +18,8 @@ from mdgen.data.recordings import LOOKUP
 
 #: A grid of cells is trusted when this share of the picture's steps lies on its edges (smooth pictures: below 0.5).
 MIN_GRID_STRENGTH = 0.55
+#: Numbers of cells are tried in steps of one over this.
+PARTS_OF_A_CELL = 20
 #: Smaller pictures are taken as they are: their cells are not searched for.
 MIN_ENLARGED_SIDE = 64
 #: Cells are taken singly up to so many per output pixel; beyond, too many would be skipped and areas are averaged.
@@ -57,14 +59,14 @@ def find_grid(steps: np.ndarray) -> Grid:
     taken as whole numbers of cells.
     """
     length = len(steps) + 1
-    counts, phasors = _search(length)
     high = steps - np.convolve(np.pad(steps, 4, mode="edge"), np.ones(9) / 9, "valid")
-    waves = phasors @ high / max(float(np.abs(high).sum()), 1e-12)
-    best = int(np.argmax(np.abs(waves)))
-    count, strength = float(counts[best]), float(np.abs(waves[best]))
+    waves = np.fft.rfft(np.pad(high, (1, 0)), PARTS_OF_A_CELL * length) / max(float(np.abs(high).sum()), 1e-12)
+    searched = np.arange(int(PARTS_OF_A_CELL * length / 12), int(PARTS_OF_A_CELL * length / 2.5))
+    best = int(searched[np.argmax(np.abs(waves[searched]))])
+    count, strength = best / PARTS_OF_A_CELL, float(np.abs(waves[best]))
     folded = _folded(high, np.arange(1, length) * count / length)
     if -folded.min() > folded.max():
-        return Grid(length - count, 0.0, strength)
+        return Grid(float(round(length - count)), 0.0, strength)
     offset = float(-np.angle(waves[best]) / (2 * np.pi)) % 1
     if abs(count - round(count)) <= 0.3 and min(offset, 1 - offset) < 0.2:
         return Grid(float(round(count)), 0.0, strength)
@@ -198,10 +200,3 @@ def _both(along_rows: csr_array | None, along_columns: csr_array | None, image: 
     flat = flat if along_rows is None else along_rows @ flat
     flat = flat if along_columns is None else (along_columns @ flat.T).T
     return np.ascontiguousarray(flat).reshape(len(flat), -1, *image.shape[2:])
-
-
-@lru_cache(maxsize=16)
-def _search(length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of cells to try, and for each the phasor of every step between pixels, complex [counts, length - 1]."""
-    counts = np.arange(length / 12, length / 2.5, 0.05)
-    return counts, np.exp(-2j * np.pi * np.outer(counts, np.arange(1, length)) / length)
