@@ -24,7 +24,7 @@ def fashion(tmp_path):
     folder.mkdir(parents=True)
     for part, count in (("train", 120), ("t10k", 40)):
         labels = torch.arange(count, dtype=torch.uint8) % 10
-        pictures = torch.randint(0, 60, (count, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        pictures = torch.randint(0, 240, (count, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         pictures[torch.arange(count), 2 * labels.long() + 5] = 250
         for name, kind, values in (("images-idx3", 3, pictures), ("labels-idx1", 1, labels)):
             head = bytes([0, 0, 8, kind]) + b"".join(int(n).to_bytes(4, "big") for n in values.shape)
