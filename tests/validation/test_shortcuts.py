@@ -1,5 +1,6 @@
 """Shortcuts: marks, floors and gains that give the user away are caught; fresh sessions are not."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -60,6 +61,13 @@ def test_fresh_sessions_pass(context, seed):
 
 def test_the_generators_own_training_rows_pass(context):
     assert assess(context, striders().role("train")).gates[0].status == "pass"
+
+
+def test_photographs_are_judged_though_each_is_a_recording_of_its_own():
+    real = striders()
+    real = replace(real, table=real.table.assign(recording=[f"photograph {row}" for row in range(len(real))]))
+    gate = assess(Known(prepare_sets(real, fresh()), ValidationSettings()), fresh()).gates[0]
+    assert gate.status == "pass", gate.note
 
 
 def test_a_raised_floor_fails_by_name(context):

@@ -138,9 +138,11 @@ class RealBackground:
         return np.array([self.real.middle(self._units == unit) for unit in long])
 
     def _spread_within_units(self) -> np.ndarray:
-        """[H]: standard deviation of the rows' mean levels between images of one recording."""
-        parts = [self.real.levels[self._units == unit] for unit in np.unique(self._units)]
-        return np.sqrt(np.mean([part.var(axis=0, ddof=1) for part in parts if len(part) > 1], axis=0)) + 1e-6
+        """[H]: standard deviation of the rows' mean levels between images of one recording; of one user where every
+        image is a recording of its own, as photographs are."""
+        whose = self._units if pd.Series(self._units).duplicated().any() else self.real.users
+        variances = pd.DataFrame(self.real.levels).groupby(whose).var().dropna()  # none where there is one image
+        return np.sqrt(variances.mean().to_numpy()) + 1e-6
 
     def _best_within(self) -> Within | None:
         """Identity within one recording per user, the best of all roles: what a session alone gives away."""
