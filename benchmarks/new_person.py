@@ -3,8 +3,9 @@
     python benchmarks/new_person.py --work scratch/new_person
 
 On simulated walkers at 32x32. A model with the activity as a label learns known people, some of whom only walk and
-never carry a bag. Then it is taught newcomers from 1, 5, 10 and 20 windows each: their rows alone, or low-rank adapters
-as well, with two windows of each known person beside them. Judges learn from sessions no model saw, of everybody in
+never carry a bag. Then it is taught newcomers from 1, 5, 10 and 20 windows each in three ways: their rows alone;
+low-rank adapters as well, with two windows of each known person beside them; all weights, with as many windows of each
+known person as of a newcomer. Judges learn from sessions no model saw, of everybody in
 both activities: one says who is on a sample, the other what is done. What has been trained is used again.
 """
 
@@ -22,7 +23,7 @@ import torch
 from newcomers import recognised, small_recipe, trained
 from record import record
 
-from mdgen.config import GenerateConfig, Recipe
+from mdgen.config import FineTuningConfig, GenerateConfig, Recipe
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.simulator import simulate
 from mdgen.data.simulator.scene import Scene
@@ -36,7 +37,9 @@ KNOWN, ONLY_WALKING, NEW = 8, 3, 4
 #: Sessions of each person that models may see; the rest is for judges (two of three) and for the ceiling (the last).
 SEEN, SESSIONS, WINDOWS = 4, 8, 10
 BUDGETS = (1, 5, 10, 20)
-#: Windows of each known person that adapters are trained on beside the newcomers'.
+#: What learns (settings of `fine_tuning`), by name.
+WAYS: dict[str, dict[str, str | int]] = {"rows alone": {}, "adapters": {"rank": 4}, "all weights": {"learn": "all"}}
+#: Windows of each known person that adapters are trained on beside the newcomers'; all weights see as many as of those.
 REHEARSED = 2
 
 
@@ -111,8 +114,8 @@ def main() -> None:
         },
         "activities": activities(base, people, judges, options),
         "newcomers": [
-            {"windows": count, "rank": rank, **taught(base, people, judges, recipe, count, rank, options)}
-            for rank in (0, 4)
+            {"windows": count, "learn": way, **taught(base, people, judges, recipe, count, way, options)}
+            for way in WAYS
             for count in BUDGETS
         ],
         "options": {key: value for key, value in vars(options).items() if key not in ("work", "result")},
@@ -136,14 +139,15 @@ def activities(run: Path, people: People, judges: Judges, options: argparse.Name
 
 
 def taught(
-    base: Path, people: People, judges: Judges, recipe: Recipe, count: int, rank: int, options: argparse.Namespace
+    base: Path, people: People, judges: Judges, recipe: Recipe, count: int, way: str, options: argparse.Namespace
 ) -> dict[str, object]:
     """What judges see of newcomers learned from `count` windows each, and of those who were known before."""
-    run = options.work / f"taught-{count}-rank-{rank}"
-    fine = recipe.fine_tuning.model_copy(update={"rank": rank})
+    run = options.work / f"taught-{count}-{way.replace(' ', '-')}"
+    rehearsed = {"rows alone": 0, "adapters": REHEARSED, "all weights": count}[way]
     if not (run / "model_index.json").exists():
-        rows = people.few(count, REHEARSED if rank else 0)
-        fine_tune(rows, base, Run(run), recipe.model_copy(update={"fine_tuning": fine}), device="cpu")
+        fine = FineTuningConfig.model_validate({**recipe.fine_tuning.model_dump(), **WAYS[way]})
+        changed = recipe.model_copy(update={"fine_tuning": fine})
+        fine_tune(people.few(count, rehearsed), base, Run(run), changed, device="cpu")
     new, known = people.users[KNOWN:], people.users[ONLY_WALKING:KNOWN]
     return {
         "newcomers": judges(made(run, new, WALKING, options)),

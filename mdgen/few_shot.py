@@ -87,8 +87,8 @@ class FewShotGenerator:
         base = self._base(known)
         run = Run(self.work / f"taught{self._beside}-{_name(self.recipe, known, few)}")
         if not _finished(run):
-            rows = few if self.recipe.fine_tuning.learn == "users" else _replayed(known, few)
-            fine_tune(_training(rows), base, run, self.recipe, device=self.device, progress=self.progress)
+            replay = None if self.recipe.fine_tuning.learn == "users" else _training(known)
+            fine_tune(_training(few), base, run, self.recipe, replay=replay, device=self.device, progress=self.progress)
         return run.path
 
     @property
@@ -131,17 +131,6 @@ def _is_share(text: str) -> bool:
 def _training(data: SpectrogramSet) -> SpectrogramSet:
     """All rows in role `train`."""
     return SpectrogramSet(data.images, data.table.assign(split="train"), data.name)
-
-
-def _replayed(known: SpectrogramSet, few: SpectrogramSet) -> SpectrogramSet:
-    """`few`, and as many windows of every known person, evenly over their recordings, so that none is forgotten."""
-    count = few.table.groupby("user").size().max()
-    rows = [np.flatnonzero(known.table["user"] == user) for user in known.users]
-    kept = known.select(
-        np.concatenate([own[np.linspace(0, len(own) - 1, min(count, len(own))).astype(int)] for own in rows])
-    )
-    table = pd.concat([kept.table, few.table], ignore_index=True)
-    return SpectrogramSet(np.concatenate([kept.images, few.images]), table, few.name)
 
 
 def _finished(run: Run) -> bool:

@@ -61,13 +61,16 @@ def fine_tune(
     data: DataOption,
     source: SourceOption,
     run: NewRunOption,
+    replay: Annotated[
+        Path | None, typer.Option(help="Data set of people known: learned along, as much of each as of a newcomer.")
+    ] = None,
     overrides: SetOption = None,
     device: DeviceOption = "auto",
     max_minutes: MinutesOption = None,
 ) -> None:
     """Teach a trained run new people from few recordings, or all of it other data (--set fine_tuning.learn=all).
 
-    Example: mdgen fine-tune --data newcomers --from runs/walkers --run runs/more --set fine_tuning.rank=4
+    Example: mdgen fine-tune --data newcomers --replay data --from runs/a --run runs/b --set fine_tuning.learn=all
     """
     from mdgen.data.dataset import read_dataset
     from mdgen.run import Run
@@ -75,7 +78,11 @@ def fine_tune(
     from mdgen.training.schedule import Budget
 
     budget, recipe = Budget.of(max_minutes), Run(source).recipe(overrides or ())
-    teach(read_dataset(data), source, Run(run), recipe, device=device, progress=make_progress(), budget=budget)
+    known = None if replay is None else read_dataset(replay)
+    teach(
+        read_dataset(data), source, Run(run), recipe,
+        replay=known, device=device, progress=make_progress(), budget=budget,
+    )  # fmt: skip
     print(f"model in {run}; sample it with: mdgen generate --run {run} --out synthetic")
 
 

@@ -11,6 +11,8 @@ from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from accelerate import PartialState
 from natsort import natsorted
@@ -48,6 +50,7 @@ def fine_tune(
     run: Run,
     recipe: Recipe,
     *,
+    replay: SpectrogramSet | None = None,
     device: str = "auto",
     progress: Progress | None = None,
     budget: Budget | None = None,
@@ -55,12 +58,13 @@ def fine_tune(
     """Teach the model in `source` the rows of role `train` (all rows where there are no roles); `run` gets the result.
 
     It knows the users and labels of both. With `fine_tuning.learn: users` and rank 0, users that `source` knew are
-    sampled exactly as before. Raises `MdgenError` where there is nothing new to learn.
+    sampled exactly as before; where more learns, `replay`, a data set of theirs, keeps them from being forgotten.
+    Raises `MdgenError` where there is nothing new to learn.
     """
     stage = Stage(run, recipe, device, progress, budget)
-    rows = data if (data.table["split"] == "").all() else data.role("train")
-    if len(rows) == 0:
-        raise MdgenError(f"{data.name}: no row has split 'train'; import it with roles")
+    rows = _to_learn(data)
+    if replay is not None:
+        rows = replayed(_to_learn(replay), rows)
     trained = MicroDopplerPipeline.load(source)
     known = list(trained.config.users)
     users = [*known, *natsorted(set(rows.users) - set(known))]
@@ -104,6 +108,23 @@ def fine_tune(
             write_model_card(run, recipe, rows)
 
         on_main_process(finish)
+
+
+def replayed(known: SpectrogramSet, few: SpectrogramSet) -> SpectrogramSet:
+    """`few`, and as many windows of every other person of `known` as anybody has in `few`, evenly over theirs."""
+    count, users = int(few.table["user"].value_counts().max()), known.table["user"].to_numpy()
+    own = [np.flatnonzero(users == user) for user in known.users if user not in few.users]
+    rows = [part[np.linspace(0, len(part) - 1, min(count, len(part))).astype(int)] for part in own]
+    kept = known.select(np.concatenate([*rows, np.zeros(0, int)]))
+    table = pd.concat([kept.table, few.table], ignore_index=True)
+    return SpectrogramSet(np.concatenate([kept.images, few.images]), table, few.name)
+
+
+def _to_learn(data: SpectrogramSet) -> SpectrogramSet:
+    rows = data if (data.table["split"] == "").all() else data.role("train")
+    if len(rows) == 0:
+        raise MdgenError(f"{data.name}: no row has split 'train'; import it with roles")
+    return rows
 
 
 def select_parameters(

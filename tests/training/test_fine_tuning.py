@@ -19,7 +19,7 @@ from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.run import Run
 from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.denoiser import train_denoiser
-from mdgen.training.fine_tuning import fine_tune
+from mdgen.training.fine_tuning import fine_tune, replayed
 from mdgen.training.low_rank import add_adapters, merge_adapters
 from tests.conftest import ridges, tiny_recipe
 
@@ -73,6 +73,29 @@ def test_a_new_user_is_learned_and_the_others_stay_bit_for_bit(trained, tmp_path
         for r in (trained, run)
     ]
     np.testing.assert_array_equal(*images)
+
+
+def test_replay_adds_as_many_windows_of_everybody_known_as_a_newcomer_has() -> None:
+    everybody, users = walkers(4, "train"), ["ID_1", "ID_2", "ID_3"]
+    newcomer = everybody.select((everybody.table["user"] == "ID_4").to_numpy()).select(np.arange(2))
+    rows = replayed(everybody, newcomer)
+    assert rows.table["user"].value_counts().to_dict() == dict.fromkeys([*users, "ID_4"], 2)
+    np.testing.assert_array_equal(rows.images[-2:], newcomer.images)
+    for user in users:
+        own = everybody.images[everybody.table["user"] == user]
+        np.testing.assert_array_equal(rows.images[rows.table["user"] == user], own[[0, len(own) - 1]])
+
+
+def test_where_all_weights_learn_replay_keeps_what_is_known(trained, tmp_path) -> None:
+    known, newcomer = walkers(3, "train"), walkers(4, "train")
+    newcomer = newcomer.select((newcomer.table["user"] == "ID_4").to_numpy())
+    recipe = Run(trained).recipe([*FINE, "fine_tuning.learn=all", "fine_tuning.training.steps=30"])
+    for name, replay in (("alone", None), ("replayed", known)):
+        fine_tune(newcomer, trained, Run(tmp_path / name), recipe, replay=replay, device="cpu")
+    runs = (trained, tmp_path / "alone", tmp_path / "replayed")
+    before, alone, kept = (MicroDopplerPipeline.load(run).conditioning.embedding.weight for run in runs)
+    assert (kept[:3] - before[:3]).abs().max() > 1e-3  # they are learned along
+    assert torch.equal(alone[:3], before[:3])
 
 
 def test_a_new_users_styles_join_those_known_and_can_be_lent(trained, tmp_path) -> None:
