@@ -18,6 +18,8 @@ from validation.sets import session_units
 
 #: Fewer windows in which a quantity is measurable give no distribution.
 MIN_WINDOWS = 5
+#: Two sessions, or two parts of one, neither say where a person's middle is nor how far sessions lie from it.
+MIN_SESSIONS = 3
 #: Sessions of one person that weigh as much as what is known of everybody's, when it is asked how much sessions vary.
 PRIOR_SESSIONS = 8
 #: What carries a direction, of motion or of time; a reversal turns its sign.
@@ -100,8 +102,8 @@ def joint_distances(
     covariance is that of sessions within a person, pooled over people and shrunk (Ledoit and Wolf 2004), and then
     updated by the person's own (other) sessions, `PRIOR_SESSIONS` of anybody's counting as much as that many of theirs:
     who walks the same every day owes less. A scaled axis moves two quantities against the others, and so stands out
-    before any of them does alone. Both empty where one of the three cannot be measured in this share of the real
-    windows: then it is no gait.
+    before any of them does alone. Of whom fewer than `MIN_SESSIONS` are known, too little is known to say. Both empty
+    where one of the three cannot be measured in this share of the real windows: then it is no gait.
     """
     quantities = list(SCALED)
     if real.values[quantities].notna().to_numpy().mean(axis=0).min() < measurable:
@@ -130,7 +132,8 @@ def joint_distances(
     found = pd.DataFrame.from_dict(
         {u: _medians(candidate.of(u), quantities) for u in users}, orient="index", columns=quantities
     )
-    offsets = ((found - sessions.groupby(level="user").mean().reindex(users)) / spread).dropna()
+    known = sessions[count >= MIN_SESSIONS].groupby(level="user").mean()
+    offsets = ((found - known.reindex(users)) / spread).dropna()
     of_users = {user: length(offset, apart[whose == user]) for user, offset in offsets.iterrows()}
     of_sessions = {
         key: length(offset, apart[(whose == key[0]) & (apart.index != key)]) for key, offset in apart.iterrows()
