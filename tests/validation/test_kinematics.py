@@ -99,6 +99,12 @@ def test_autocorrelation_of_a_sine_peaks_at_its_period():
     assert correlation[20] == pytest.approx(0.9, abs=0.02)
 
 
+@pytest.mark.parametrize("period", [15.3, 15.7, 16.1])
+def test_between_columns_autocorrelation_is_that_of_the_signal(period):
+    wave = np.sin(2 * np.pi * np.arange(400) / period)[None, None]
+    assert 120 + autocorrelation(wave, 10)[0, 120:200].argmax() == pytest.approx(10 * period, abs=1)
+
+
 def test_measuring_does_not_depend_on_what_is_measured_beside_it():
     images = np.concatenate([stick_walker(s, noise=0.1, seed=i) for i, s in enumerate(np.linspace(0.8, 2, 300))])
     together = measure(images, scales(300))

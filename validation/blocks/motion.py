@@ -82,7 +82,7 @@ def failing_users(found: Comparison, reach: Reach, rule: Rule, synthetic: Window
     most of them are implausible."""
     margin = rule["real_margin"]
     overall, single = max(rule["user"], margin * reach.user), max(rule["user_quantity"], margin * reach.quantity)
-    together = max(rule["user_joint"], reach.joint)
+    together = max(rule["user_joint"], margin * reach.joint)
     implausible = found.implausible_of(synthetic.user)
     users = {}
     for user, row in found.distances.iterrows():

@@ -32,7 +32,8 @@ CONFIDENCE = 0.3
 LONGEST_LAG = 0.65
 #: Neighbouring columns correlated above this are the same column.
 STILL = 0.9999
-_LAG = 0.1
+#: Lags are told to this part of a column.
+_PER_COLUMN = 10
 _CHUNK = 256
 
 
@@ -128,15 +129,18 @@ def envelopes(echo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return upper, lower
 
 
-def autocorrelation(signals: np.ndarray) -> np.ndarray:
-    """Autocorrelation over the last axis, averaged over the middle one by variance: [N, S, W] -> [N, W], biased.
+def autocorrelation(signals: np.ndarray, per_column: int = 1) -> np.ndarray:
+    """Autocorrelation over the last axis, averaged over the middle one by variance: [N, S, W] -> [N, W * per_column],
+    biased.
 
-    r(0) = 1 and |r(k)| <= 1 - k / W or so; 0 throughout where nothing varies.
+    r(0) = 1 and |r(k)| <= 1 - k / W or so; 0 throughout where nothing varies. Between whole columns it is that of the
+    band-limited signal: the spectrum, padded with zeros. Straight lines between columns would have their peaks at whole
+    columns only.
     """
     width = signals.shape[-1]
     spectrum = fft.rfft(signals - signals.mean(axis=-1, keepdims=True), 2 * width, axis=-1)
-    raw = fft.irfft((np.abs(spectrum) ** 2).sum(axis=1), 2 * width, axis=-1)[:, :width]
-    return np.divide(raw, raw[:, :1], out=np.zeros_like(raw), where=raw[:, :1] > 1e-9)
+    raw = fft.irfft((np.abs(spectrum) ** 2).sum(axis=1), 2 * width * per_column, axis=-1)[:, : width * per_column]
+    return np.divide(raw, raw[:, :1], out=np.zeros_like(raw), where=raw[:, :1] > 1e-9 / per_column)
 
 
 def periods(
@@ -148,22 +152,22 @@ def periods(
     step is the first lag whose own and multiples' mean autocorrelation nearly reaches the greatest; the stride is the
     highest lag within 15 % of two steps, NaN where it exceeds `LONGEST_LAG` of the window.
     """
-    width = echo.shape[2]
     signals = (echo, torso[:, None], upper[:, None])
-    correlation = np.mean([autocorrelation(_detrended(s)) for s in signals], axis=0)
-    shortest, longest = STEP_RANGE_S if scales.physical else np.multiply(STEP_RANGE_WINDOW, width)
-    lags = np.arange(2, width / 2 + _LAG, _LAG)
-    allowed = (lags * scales.per_column[:, None] >= shortest) & (lags * scales.per_column[:, None] <= longest)
+    correlation = np.mean([autocorrelation(_detrended(s), _PER_COLUMN) for s in signals], axis=0)
+    width, per_lag = correlation.shape[1], scales.per_column / _PER_COLUMN
+    shortest, longest = STEP_RANGE_S if scales.physical else np.multiply(STEP_RANGE_WINDOW, echo.shape[2])
+    lags = np.arange(2 * _PER_COLUMN, width // 2 + 1)
+    allowed = (lags * per_lag[:, None] >= shortest) & (lags * per_lag[:, None] <= longest)
     score = np.where(allowed, _comb(correlation, lags), -1.0)
     step, confidence = _first_peak(score, lags)
-    around = step[:, None] * np.linspace(1.7, 2.3, 61)
-    heights = np.where(around < width - 1, _at(correlation, around) / (1 - around / width), -1.0)
+    around = np.rint(step[:, None] * np.linspace(1.7, 2.3, 61)).astype(int).clip(max=width - _PER_COLUMN)
+    heights = np.take_along_axis(correlation, around, 1) / (1 - around / width)
     best = heights.argmax(axis=1)
     stride = np.take_along_axis(around, best[:, None], 1)[:, 0]
     measurable = confidence >= CONFIDENCE
     two_strides = measurable & (stride <= LONGEST_LAG * width) & (best > 0) & (best < 60)
     step, stride = np.where(measurable, step, np.nan), np.where(two_strides, stride, np.nan)
-    return step * scales.per_column, stride * scales.per_column, confidence
+    return step * per_lag, stride * per_lag, confidence
 
 
 def foot_lag(torso: np.ndarray, reach: np.ndarray) -> np.ndarray:
@@ -187,16 +191,9 @@ def _comb(correlation: np.ndarray, lags: np.ndarray) -> np.ndarray:
     total, weight = np.zeros((len(correlation), len(lags))), np.zeros(len(lags))
     for multiple in (1, 2, 3):
         inside = multiple * lags <= 0.9 * width
-        total += _at(correlation, np.broadcast_to(multiple * lags, total.shape)) * inside
+        total += correlation[:, np.minimum(multiple * lags, width - 1)] * inside
         weight += (1 - multiple * lags / width) * inside
     return total / weight
-
-
-def _at(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """`values` [N, W] at fractional columns `places` [N, L], linear between columns."""
-    low = np.clip(np.floor(places).astype(int), 0, values.shape[1] - 2)
-    part = np.clip(places - low, 0, 1)
-    return np.take_along_axis(values, low, 1) * (1 - part) + np.take_along_axis(values, low + 1, 1) * part
 
 
 def _first_peak(score: np.ndarray, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

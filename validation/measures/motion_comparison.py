@@ -61,7 +61,8 @@ class Comparison:
 @dataclass(frozen=True)
 class Reach:
     """What real sessions themselves reach: `pooled` over users in one quantity, `user` over quantities for one user,
-    `quantity` for one user in one quantity; `joint`: what two in a hundred sessions exceed in `joint_distances`."""
+    `quantity` for one user in one quantity; `joint`: what one session in ten exceeds in `joint_distances`, as single
+    sessions are farther out than the several of a candidate."""
 
     pooled: float
     user: float
@@ -88,7 +89,7 @@ def compare(candidate: Windows, real: Windows, typical: pd.Series, users: Sequen
 def real_reach(relative: pd.DataFrame, joint: pd.Series, rng: np.random.Generator) -> Reach:
     """From the session distances over the typical ones, and the joint ones of sessions, index (user, unit)."""
     worst = float(np.nanmax(relative.to_numpy(float)))
-    together = float(joint.quantile(0.98)) if len(joint) else 0.0
+    together = float(joint.quantile(0.9)) if len(joint) else 0.0
     return Reach(fresh_session_limit(relative, rng), float(relative.mean(axis="columns").max()), worst, together)
 
 
