@@ -6,6 +6,7 @@ import difflib
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from mdgen.errors import MdgenError
 
@@ -32,17 +33,16 @@ def _explain(error: ValidationError, section: type[BaseModel]) -> str:
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where, _known_keys(section), n=1, cutoff=0.5)
+        near = difflib.get_close_matches(where, known_keys(section.model_fields), n=1, cutoff=0.5)
         return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     message = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else problem["msg"].lower()
     return f"{where}: {message}" + ("" if isinstance(problem["input"], dict) else f" (found {problem['input']!r})")
 
 
-def _known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+def known_keys(fields: dict[str, FieldInfo], prefix: str = "") -> list[str]:
+    """Dotted names of these settings, and of those in them that are sections."""
     keys = []
-    for name, field in section.model_fields.items():
+    for name, field in fields.items():
         key = prefix + (field.alias or name)
-        keys.append(key)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _known_keys(field.annotation, key + ".")
+        keys += [key, *known_keys(getattr(field.annotation, "model_fields", {}), key + ".")]
     return keys

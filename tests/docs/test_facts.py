@@ -8,10 +8,10 @@ import re
 import pytest
 import typer
 import yaml
-from pydantic import BaseModel
 
 from cli import app
 from mdgen.config import Recipe, shipped_recipes
+from mdgen.config.section import known_keys
 from tests.docs.pages import PAGES, ROOT, read, spans
 
 #: Options that are not mdgen's: of tensorboard, and of accelerate.
@@ -33,17 +33,6 @@ def _script_options(span: str) -> set[str]:
     """Options of the benchmark that a span calls; empty where it calls none."""
     script = re.search(r"benchmarks[./](\w+)", span) if span.startswith("python") else None
     return set(re.findall(r"--[a-z][\w-]*", (ROOT / f"benchmarks/{script[1]}.py").read_text())) if script else set()
-
-
-def _keys(section: type[BaseModel], prefix: str = "") -> set[str]:
-    """Dotted names of all settings and sections."""
-    keys = set()
-    for name, field in section.model_fields.items():
-        key = prefix + (field.alias or name)
-        keys.add(key)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys |= _keys(field.annotation, key + ".")
-    return keys
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -73,7 +62,7 @@ def test_options_that_are_named_exist(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_settings_that_are_named_exist(page: str) -> None:
-    known = _keys(Recipe)
+    known = set(known_keys(Recipe.model_fields))
     sections = {name.partition(".")[0] for name in known if "." in name}
     for span in spans(page):
         for name in re.findall(r"(?<![\w./[])([a-z_]+(?:\.[a-z_0-9]+)+)", span):
