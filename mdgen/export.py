@@ -120,3 +120,5 @@ def _require_onnx() -> None:
         raise MdgenError(
             f"exporting needs the package {error.name}; install it with: pip install 'mdgen[onnx]'"
         ) from error
+    if torch.__version__ < "2.9":  # compared as a version, not as text
+        raise MdgenError(f"exporting needs torch 2.9 or later, here is {torch.__version__}; everything else works")

@@ -15,6 +15,8 @@ from tests.tiny_run import tiny_run
 def test_onnxruntime_gives_the_same_picture(kind: str, tmp_path) -> None:
     for name in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(name, reason=f"the package `{name}` (extra onnx) is not installed")
+    if torch.__version__ < "2.9":
+        pytest.skip("exporting needs torch 2.9 or later")
     import onnxruntime
 
     changes = (f"denoiser.kind={kind}", "denoiser.levels=[1, 1]", "generate.sampler=euler", "generate.steps=4")

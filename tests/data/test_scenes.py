@@ -24,8 +24,9 @@ from validation.measures.scales import scales_of
 
 TRAIN = {"train": 1.0}
 TIME_S = np.arange(0, 3, 0.002)
-#: Fingerprint of the default walkers since the first release: the quickstart rests on them.
-DEFAULT = "af77b75fbfb8fd1b38ebe4d897f5d65828b51fd52178af7e807b7d150aa4984d"
+#: Random projections of the default walkers since the first release: the quickstart rests on them. Other versions of
+#: numpy compute their last digits otherwise.
+DEFAULT = [-0.532286, -1.068569, 0.390816]
 
 
 def motion(activity: str, treadmill: bool = False):
@@ -41,7 +42,9 @@ def speeds(data) -> np.ndarray:
 
 
 def test_the_default_walkers_never_change():
-    assert simulate(users=3, sessions=4, windows=3, size=64, seed=0).fingerprint() == DEFAULT
+    pixels = simulate(users=3, sessions=4, windows=3, size=64, seed=0).images.ravel()
+    directions = np.random.default_rng(0).normal(size=(3, pixels.size)) / np.sqrt(pixels.size)
+    assert directions @ pixels == pytest.approx(DEFAULT, abs=1e-5)
 
 
 @pytest.mark.parametrize("activity", list(ACTIVITIES))
