@@ -89,6 +89,11 @@ class Rendering:
     columns: Grid | None = None
     own_columns: bool = False
 
+    def keeps_levels(self, height: int, width: int) -> bool:
+        """Whether results of this size are levels of the colour map: every point takes one cell, none is a mean."""
+        own = self.own_columns or _single(self.columns, width)
+        return self.colormap is not None and _single(self.rows, height) and own
+
     @property
     def words(self) -> str:
         """The same as a line of a report."""
@@ -162,6 +167,11 @@ def _if_clear(grid: Grid) -> Grid | None:
     return grid if grid.strength >= MIN_GRID_STRENGTH else None
 
 
+def _single(grid: Grid | None, size: int) -> bool:
+    """Whether each of `size` points takes the cell it lies in, see `Plot.resized`."""
+    return grid is not None and grid.count <= size * MAX_CELLS_PER_PIXEL
+
+
 @lru_cache(maxsize=256)
 def _averaging(grid: Grid | None, length: int, channels: int = 1) -> csr_array | None:
     """[cells, length]: the weight of each pixel in its cell, whose middle counts most; None without a grid. The same
@@ -183,11 +193,12 @@ def _placing(grid: Grid | None, length: int, size: int) -> csr_array | None:
     `Plot.resized`; None where each takes its own."""
     averaging = _averaging(grid, length)
     starts = np.arange(length + 1) if averaging is None else averaging.indptr
-    if grid is None or grid.count > size * MAX_CELLS_PER_PIXEL:
+    if not _single(grid, size):
         edges, parts = starts / length, np.arange(size + 1) / size
         shared = np.minimum(parts[1:, None], edges[1:]) - np.maximum(parts[:-1, None], edges[:-1])
         matrix = csr_array((shared.clip(0) * size).astype(np.float32))
     else:
+        assert grid is not None
         cells = grid.cell_of((np.arange(size) + LOOKUP) / size) - grid.cell_of(np.array(0.5 / length))
         places = cells.clip(0, len(starts) - 2)
         matrix = csr_array((np.ones(size, np.float32), places, np.arange(size + 1)), shape=(size, len(starts) - 1))

@@ -201,7 +201,13 @@ def _picture_plan(samples: list[np.ndarray], listing: Listing, settings: ImportS
     lines += [rendering.words, *seen]
     unknown = ["the dB that the darkest and the brightest level stand for", *unknown]
     untouched = _result_size(shape, boxes, orientation, None) == _result_size(shape, boxes, orientation, settings.size)
-    levels = "uint8" if untouched and all(s.dtype == np.uint8 for s in of_kind) else "uint16"
+    size = settings.size
+    if size is None or untouched:
+        exact = all(s.dtype == np.uint8 for s in of_kind)
+    else:
+        smaller = min(turned[0].shape[:2]) > size and len(alike) == len(of_kind)
+        exact = smaller and rendering.keeps_levels(size, size)
+    levels = "uint8" if exact else "uint16"
     return Plan("picture", shape, orientation, settings.size, levels, rendering, boxes, tuple(lines), tuple(unknown))
 
 

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mdgen.data.dataset import ROLES
+from mdgen.data.dataset import ROLES, read_dataset
 from mdgen.data.importing import importer
 from mdgen.data.importing.importer import import_dataset, plan_import
 from mdgen.data.importing.settings import ImportSettings
+from mdgen.data.rendering import find_rendering, undo_rendering
 from mdgen.data.stacks import Stack
 from mdgen.errors import MdgenError
+from tests.data.drawn import draw, enlarge, field
 from tests.data.importing.material import folder_of, imported, save, truth, values
 
 
@@ -282,3 +284,21 @@ def test_natural_colours_are_kept_where_told_also_of_gray_pictures(tmp_path: Pat
         tmp_path / "in", tmp_path / "out", size=16, colormap="rgb", fractions={"train": 0.5, "test": 0.5}
     )
     assert np.abs((data.images + 1) * 127.5 - pixels.transpose(0, 3, 1, 2)).max() < 1e-3
+
+
+@pytest.mark.parametrize(("cells", "bits"), [(61, 8), (100, 16)])
+def test_levels_of_a_map_are_stored_as_they_are_and_means_with_their_fractions(
+    tmp_path: Path, cells: int, bits: int
+) -> None:
+    pictures = [draw(enlarge(field(cells, cells, number))) for number in range(6)]
+    for number, picture in enumerate(pictures):
+        file = tmp_path / "in" / f"ID_{number % 2}" / f"w{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(file)
+    import_dataset(tmp_path / "in", tmp_path / "out", ImportSettings(size=64, fractions={"train": 1.0}))
+    with Image.open(next((tmp_path / "out/images").iterdir())) as stored:
+        assert stored.mode == "L" if bits == 8 else stored.mode.startswith("I")
+    rendering = find_rendering(pictures)
+    assert rendering is not None
+    shown = undo_rendering(pictures[0], rendering).resized(64, 64)
+    assert np.abs(read_dataset(tmp_path / "out").images[0, 0] / 2 + 0.5 - shown).max() < 1 / 65535
