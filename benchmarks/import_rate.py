@@ -1,13 +1,13 @@
 """How fast is an import against a bare Pillow loop, and does its memory stay flat? Both measured in the same run.
 
-    python benchmarks/import_rate.py --files 4000 --many 100000 --rounds 3
+    python benchmarks/import_rate.py --files 10000 --many 100000 --rounds 3
 
 Times are processor seconds, so that other work on the machine does not count. Three bare Pillow loops stand beside the
 import. `read` opens every picture and makes it an array of gray levels at 64x64: what nobody can leave out. `copy` also
 saves that as PNG of 8 bits: its files a second are what the import is measured against. `copy16` keeps the fractions
-that averaging gives and saves 16 bits, as the import does where it makes pictures smaller or inverts colours. All turn
-colours into gray. The import besides checks, inverts colours, finds recordings, gives roles, and writes pictures and
-manifest. All take turns; ratios are medians over rounds. Memory is the peak of a process of its own for each number of
+that averaging gives and saves 16 bits, as the import does where it averages. All turn colours into gray. The import
+besides checks, inverts colours, finds recordings, gives roles, and writes pictures and manifest. All take turns, with
+all modules loaded before; ratios are medians over rounds. Memory is the peak of a process of its own for each number of
 files; what the table itself takes is given beside it. One import is killed halfway and goes on. File systems differ in
 the time they take for a new file: `--work` in memory leaves that out.
 """
@@ -39,6 +39,7 @@ KINDS = {
 }
 IMPORT = """
 import json, resource, sys, time
+import matplotlib  # which is loaded where colours are met
 from mdgen.data.importing.importer import import_dataset
 from mdgen.data.importing.settings import ImportSettings
 start, clock = time.process_time(), time.perf_counter()
@@ -50,7 +51,7 @@ print(json.dumps([seconds, clock, resource.getrusage(resource.RUSAGE_SELF).ru_ma
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=4000)
+    parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--many", type=int, default=100_000, help="files of the large import; 0 keeps its old result")
     parser.add_argument("--rounds", type=int, default=3, help="0 keeps the old rates")
     parser.add_argument("--work", type=Path, default=Path("scratch/import_rate"))
