@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,20 +44,23 @@ def few_shot_generators(
     simulated: int = 0,
 ) -> dict[str, FewShot]:  # fmt: skip
     """By name. A wish is a style (`others`, `own`, `none`), `others@0.5` for real windows varied to that strength in
-    such a style, or `warps`, which needs no network. simulated: walkers among the people known (`FewShotGenerator`).
-    Raises `MdgenError` for another wish."""
+    such a style, or `warps`, which needs no network (`warps@1.5`: by more than recordings differ). simulated: walkers
+    among the people known (`FewShotGenerator`). Raises `MdgenError` for another wish."""
     found: dict[str, FewShot] = {}
     for wish in wishes:
         style, _, strength = wish.partition("@")
-        if wish == WARPS:
-            found["borrowed warps"] = borrowed_warps
-        elif style in WISHES and (not strength or _is_share(strength)):
+        if style == WARPS and (not strength or _is_strength(strength, 10)):
+            name = f"borrowed warps of {strength}" if strength else "borrowed warps"
+            found[name] = partial(borrowed_warps, strength=float(strength or 1))
+        elif style in WISHES and (not strength or _is_strength(strength, 1)):
             name = f"varied by {strength}" if strength else "generated"
             found[f"{name}, styles of {style}" if style != "none" else name] = FewShotGenerator(
                 recipe, work, style, float(strength or 1), device, progress, simulated
             )
         else:
-            raise MdgenError(f"unknown wish {wish!r}; known: {', '.join(WISHES)}, such as {WISHES[0]}@0.5, and {WARPS}")
+            raise MdgenError(
+                f"unknown wish {wish!r}; known: {', '.join(WISHES)}, such as {WISHES[0]}@0.5, and {WARPS}, {WARPS}@1.5"
+            )
     return found
 
 
@@ -121,9 +125,9 @@ def _name(recipe: Recipe, *sets: SpectrogramSet) -> str:
     return "-".join(digest[:8] for digest in (text, *(data.fingerprint() for data in sets)))
 
 
-def _is_share(text: str) -> bool:
+def _is_strength(text: str, end: float) -> bool:
     try:
-        return 0 < float(text) < 1
+        return 0 < float(text) < end
     except ValueError:
         return False
 

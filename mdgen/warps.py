@@ -21,8 +21,8 @@ def borrowed_warps(
     known: SpectrogramSet, few: SpectrogramSet, per_user: int, seed: int = 0, strength: float = 1.0
 ) -> SpectrogramSet:
     """`per_user` windows of each user of `few`: real ones, shifted in time with the edge repeated, and warped from one
-    recording of a known person to another. strength: share of the warp. Raises `MdgenError` where nobody known has two
-    recordings of `ENOUGH` windows."""
+    recording of a known person to another. strength: times the warp, above 1 for more than recordings differ. Raises
+    `MdgenError` where nobody known has two recordings of `ENOUGH` windows."""
     levels = recording_levels(known)
     lenders = [person for person, own in levels.items() if len(own) > 1]
     if not lenders:

@@ -69,8 +69,13 @@ def test_a_warp_changes_a_window_as_a_recording_differs_from_another() -> None:
 
 
 def test_wishes_are_styles_strengths_or_warps(tmp_path) -> None:
-    names = list(few_shot_generators(["others", "own@0.5", "warps"], tiny_recipe(), tmp_path))
-    assert names == ["generated, styles of others", "varied by 0.5, styles of own", "borrowed warps"]
-    for wrong in ("mine", "others@2", "own@x"):
+    names = list(few_shot_generators(["others", "own@0.5", "warps", "warps@1.5"], tiny_recipe(), tmp_path))
+    assert names == [
+        "generated, styles of others",
+        "varied by 0.5, styles of own",
+        "borrowed warps",
+        "borrowed warps of 1.5",
+    ]
+    for wrong in ("mine", "others@2", "own@x", "warps@0"):
         with pytest.raises(MdgenError, match="unknown wish"):
             few_shot_generators([wrong], tiny_recipe(), tmp_path)

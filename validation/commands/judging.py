@@ -89,7 +89,10 @@ def augment_study(
     ratios: Annotated[str, typer.Option(help="Generated windows for each real one.")] = "3,10",
     classifiers: Annotated[str, typer.Option(help="Of cnn, linear, frozen, resnet18.")] = "cnn,linear,frozen",
     made: Annotated[
-        str, typer.Option(help="Windows made: styles others, own; others@0.5: real ones varied; warps. Empty: none.")
+        str,
+        typer.Option(
+            help="Windows made: styles others, own; others@0.5: real ones varied; warps, warps@1.5. Empty: none."
+        ),
     ] = "others,own,others@0.6,warps",
     sift: Annotated[bool, typer.Option("--sift", help="Also the half of them most surely their person's.")] = False,
     simulated: Annotated[int, typer.Option(help="Simulated walkers the generator learns too, like --real.", min=0)] = 0,
