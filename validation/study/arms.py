@@ -16,7 +16,7 @@ from validation.study.trials import Trial
 REAL, SHIFTED, CLASSICAL = "real", "real + time shift", "real + classical"
 #: Without a generator; the best of them is what generated windows have to beat.
 BASELINES = (REAL, SHIFTED, CLASSICAL)
-#: Augmented copies of every real window.
+#: Augmented copies of every real window, beside which windows are made.
 COPIES = 10
 
 #: Generated windows of the newcomers of a trial, so many of each.
@@ -26,13 +26,16 @@ Labelled = tuple[np.ndarray, np.ndarray]
 
 def training_sets(trial: Trial, made: Mapping[str, SpectrogramSet], ratios: tuple[int, ...]) -> dict[str, Labelled]:
     """Images [N, C, H, W] and users [N] of every arm. Windows made come on top of time shifts, `ratio` of them for each
-    real one, so that what they add is not what shifting adds."""
+    real one, so that what they add is not what shifting adds. Arms without them get as many more copies: no arm has
+    more windows than these."""
     few, users = trial.few.images, trial.few.table["user"].to_numpy()
-    shifted = _with(few, users, [_augmented(few, trial.seed + i, 0, 0) for i in range(COPIES)])
+    seeds = [trial.seed + i for i in range(COPIES + max(ratios))]
+    shifts = [_augmented(few, seed, 0, 0) for seed in seeds]
+    shifted = _with(few, users, shifts[:COPIES])
     arms = {
         REAL: (few, users),
-        SHIFTED: shifted,
-        CLASSICAL: _with(few, users, [_classical(few, users, trial.seed + i) for i in range(COPIES)]),
+        SHIFTED: _with(few, users, shifts),
+        CLASSICAL: _with(few, users, [_classical(few, users, seed) for seed in seeds]),
     }
     for name, windows in made.items():
         place = windows.table.groupby("user").cumcount().to_numpy()
