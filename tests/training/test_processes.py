@@ -66,6 +66,8 @@ def train_both_stages(folder: Path) -> None:
     train_denoiser(ridges(), run, recipe, device="cpu")
 
 
+#: torch before 2.9 shards on GPUs alone.
+sharding = pytest.mark.skipif(torch.__version__ < "2.9", reason="sharding on a CPU needs torch 2.9 or later")
 SHARDED = tiny_recipe("denoiser.training.sharded=true", "denoiser.training.gradient_checkpointing=true")
 
 
@@ -127,6 +129,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path) -> None:
     close(tmp_path / "one", tmp_path / "more")
 
 
+@sharding
 def test_sharded_processes_learn_what_one_learns_and_a_run_may_change_between_the_two(tmp_path) -> None:
     best = {"final": "best", "pictures_every": 6}
     train(tmp_path / "one", **best)
@@ -143,6 +146,7 @@ def test_sharded_processes_learn_what_one_learns_and_a_run_may_change_between_th
     close(tmp_path / "one", tmp_path / "spread")
 
 
+@sharding
 def test_a_sharded_denoiser_is_that_of_one_process_and_nobody_keeps_all_of_it(tmp_path) -> None:
     for folder in (tmp_path / "one", tmp_path / "two"):
         train_autoencoder(ridges(), Run(folder), SHARDED, device="cpu")

@@ -261,7 +261,7 @@ def test_the_report_is_complete_self_contained_and_escapes_names(real, tmp_path)
     assert "&lt;b&gt;x" in page
     assert 'src="http' not in page
     users = pd.read_csv(tmp_path / "report" / "per_user.csv", dtype=str)
-    assert users["user"].tolist() == [u if u != "=cmd()" else "'=cmd()" for u in real.users]
+    assert set(users["user"]) == {u if u != "=cmd()" else "'=cmd()" for u in real.users}
     with pytest.raises(MdgenError, match="not empty"):
         validate(real, fresh(real), tmp_path / "report", FAST)
 
