@@ -91,8 +91,7 @@ class Rendering:
 
     def keeps_levels(self, height: int, width: int) -> bool:
         """Whether results of this size are levels of the colour map: every point takes one cell, none is a mean."""
-        own = self.own_columns or _single(self.columns, width)
-        return self.colormap is not None and _single(self.rows, height) and own
+        return self.colormap is not None and _single(self.rows, height) and _single(self.columns, width)
 
     @property
     def words(self) -> str:

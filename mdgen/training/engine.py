@@ -62,6 +62,8 @@ class Engine:
         if self.processes > config.batch_size:
             self.accelerator.wait_for_everyone()  # so that nobody loses the others before it has said why
             raise MdgenError(f"batch_size {config.batch_size} is too small for {self.processes} processes; raise it")
+        if config.sharded and self.processes > 1 and self.device.type == "cpu" and torch.__version__ < "2.9":
+            raise MdgenError(f"sharded on a CPU needs torch 2.9 or later, here is {torch.__version__}; leave it out")
         local = math.ceil(config.batch_size / self.processes)
         self.micro_batch_size = local if config.micro_batch_size == "auto" else min(config.micro_batch_size, local)
         if self.device.type == "cuda":

@@ -66,7 +66,6 @@ def train_both_stages(folder: Path) -> None:
     train_denoiser(ridges(), run, recipe, device="cpu")
 
 
-#: torch before 2.9 shards on GPUs alone.
 sharding = pytest.mark.skipif(torch.__version__ < "2.9", reason="sharding on a CPU needs torch 2.9 or later")
 SHARDED = tiny_recipe("denoiser.training.sharded=true", "denoiser.training.gradient_checkpointing=true")
 
