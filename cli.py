@@ -13,7 +13,7 @@ import typer
 from mdgen import __version__
 from mdgen.commands.data import import_, import_public, simulate
 from mdgen.commands.doctor import doctor
-from mdgen.commands.sampling import export, generate, visualize
+from mdgen.commands.sampling import augment, export, generate, visualize
 from mdgen.commands.training import adopt, distill, fine_tune, train_classifier, train_ldm
 from validation.commands.judging import augment_study, inspect, validate
 from validation.commands.training import baseline, check, train_joint, train_vae
@@ -50,6 +50,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "baseline": baseline,
     "check": check,
     "generate": generate,
+    "augment": augment,
     "visualize": visualize,
     "export": export,
     "validate": validate,

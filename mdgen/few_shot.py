@@ -44,14 +44,14 @@ def few_shot_generators(
     simulated: int = 0,
 ) -> dict[str, FewShot]:  # fmt: skip
     """By name. A wish is a style (`others`, `own`, `none`), `others@0.5` for real windows varied to that strength in
-    such a style, or `warps`, which needs no network (`warps@1.5`: by more than recordings differ). simulated: walkers
-    among the people known (`FewShotGenerator`). Raises `MdgenError` for another wish."""
+    such a style, or `warps`, which needs no network (`warps@1.5`: of this strength, not the recipe's). simulated:
+    walkers among the people known (`FewShotGenerator`). Raises `MdgenError` for another wish."""
     found: dict[str, FewShot] = {}
     for wish in wishes:
         style, _, strength = wish.partition("@")
         if style == WARPS and (not strength or _is_strength(strength, 10)):
             name = f"borrowed warps of {strength}" if strength else "borrowed warps"
-            found[name] = partial(borrowed_warps, strength=float(strength or 1))
+            found[name] = partial(borrowed_warps, strength=float(strength or recipe.warps.strength))
         elif style in WISHES and (not strength or _is_strength(strength, 1)):
             name = f"varied by {strength}" if strength else "generated"
             found[f"{name}, styles of {style}" if style != "none" else name] = FewShotGenerator(

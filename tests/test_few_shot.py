@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from mdgen.data.dataset import SpectrogramSet
+from mdgen.config import WarpsConfig
+from mdgen.data.dataset import SpectrogramSet, read_dataset
 from mdgen.data.labels import STYLE, label_column
 from mdgen.data.recordings import stitch
 from mdgen.data.simulator import simulate
 from mdgen.errors import MdgenError
 from mdgen.few_shot import FewShotGenerator, few_shot_generators, with_walkers
-from mdgen.warps import borrowed_warps, recording_levels, warped
+from mdgen.warps import borrowed_warps, recording_levels, warped, write_warps
 from tests.conftest import ridges, tiny_recipe
 
 
@@ -63,9 +64,45 @@ def test_a_warp_changes_a_window_as_a_recording_differs_from_another() -> None:
     assert len(made) == 6
     assert np.abs(made.images).max() <= 1
     for own in recording_levels(known).values():
-        change = own[0] - own[1]
+        first, second = list(own.values())[:2]
+        change = first - second
         np.testing.assert_allclose(warped(few.images[0] * 0.1, change * 0), few.images[0] * 0.1, atol=1e-6)
         assert (warped(few.images[0] * 0.1, np.full_like(change, 0.2)) > few.images[0] * 0.1).all()
+
+
+def test_a_set_of_warps_borrows_training_recordings_of_others_and_grows(tmp_path) -> None:
+    data = simulate(3, 6, 5, 32, seed=5)
+    data = SpectrogramSet(data.images, data.table.assign(file=[f"{i}.png" for i in range(len(data))]), data.name)
+    train = data.role("train").of_users(["walker_01", "walker_02"])
+    wanted = ["walker_01", "walker_02"]
+    assert write_warps(data, WarpsConfig(per_window=2), tmp_path / "warps", users=wanted) == 2 * len(train)
+    made = read_dataset(tmp_path / "warps")
+    assert (made.table["user"] != made.table["change_of"]).all()
+    assert (made.table["change_from"] != made.table["change_to"]).all()
+    assert made.table["warp_of"].value_counts().to_dict() == dict.fromkeys(train.table["file"], 2)
+    owner = data.table.set_index("file")["user"]
+    assert (owner[made.table["warp_of"]].to_numpy() == made.table["user"]).all()
+    trained = data.role("train").table
+    lent = trained["user"] + trained["session"] + "/" + trained["recording"]
+    assert set(made.table["change_of"] + made.table["change_to"]) <= set(lent)
+
+    write_warps(data, WarpsConfig(per_window=3), tmp_path / "warps", users=wanted)
+    more = read_dataset(tmp_path / "warps")
+    assert len(more) == 3 * len(train)
+    np.testing.assert_array_equal(more.images[: len(made)], made.images)
+    with pytest.raises(MdgenError, match=r"strength was 1\.0, is 2\.0"):
+        write_warps(data, WarpsConfig(per_window=3, strength=2), tmp_path / "warps", users=wanted)
+
+
+def test_warps_that_cannot_be_made_are_refused_before_anything_is_written(tmp_path) -> None:
+    data = simulate(2, 4, 5, 32, seed=5)
+    with pytest.raises(MdgenError, match=r"no training window of \['nobody'\]; there are walker_01, walker_02"):
+        write_warps(data, WarpsConfig(), tmp_path / "warps", users=["nobody"])
+    with pytest.raises(MdgenError, match="unknown format 'gif'"):
+        write_warps(data, WarpsConfig(), tmp_path / "warps", format_name="gif")
+    with pytest.raises(MdgenError, match="nobody other than walker_01 has two recordings of 5 windows"):
+        write_warps(data, WarpsConfig(), tmp_path / "warps")
+    assert not (tmp_path / "warps").exists()
 
 
 def test_wishes_are_styles_strengths_or_warps(tmp_path) -> None:

@@ -151,7 +151,10 @@ def sample_run(run: Path, settings: GenerateConfig, labels: Tensor) -> Tensor:
     pipeline.precision = settings.precision
     seeds = torch.randint(2**62, (len(labels),)).tolist()
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return pipeline(labels, generators, settings.guidance_scale, settings.steps)
+    return pipeline(
+        labels, generators, settings.guidance_scale, settings.steps,
+        guidance_interval=settings.guidance_interval, guidance_rescale=settings.guidance_rescale,
+    )  # fmt: skip
 
 
 def within(minutes: float, stage: Callable[..., object]) -> None:

@@ -1,4 +1,4 @@
-"""What a trained model gives: data sets, pictures, ONNX."""
+"""What a trained model gives: data sets, pictures, ONNX; and what real windows give without one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mdgen.commands.options import (
+    ConfigOption,
     DeviceOption,
     DryRunOption,
     RunOption,
@@ -16,6 +17,10 @@ from mdgen.commands.options import (
     command,
     make_progress,
 )
+
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="png16, png8, npy, npz, hdf5, webdataset or imagefolder.")
+]
 
 
 @command
@@ -32,9 +37,7 @@ def generate(
     label: Annotated[
         list[str] | None, typer.Option("--label", help="Of runs with labels, e.g. style=others or activity=running.")
     ] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="png16, png8, npy, npz, hdf5, webdataset or imagefolder.")
-    ] = None,
+    format_: FormatOption = None,
     overrides: SetOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -63,6 +66,39 @@ def generate(
         return print("\n".join(generation_plan_lines(run, settings, out, seed=seed, users=names, device=device)))
     count = write_synthetic(run, settings, out, seed=seed, users=names, device=device, progress=make_progress())
     print(f"{count} synthetic spectrograms in {out}, as {settings.format}; see {out / 'contact_sheet.png'}")
+
+
+@command
+def augment(
+    real: Annotated[Path, typer.Option("--real", help="Real data set with recordings; only role train is used.")],
+    out: Annotated[Path, typer.Option("--out", help="Data set to write.")],
+    users: Annotated[
+        str | None, typer.Option(help="Whose windows, comma separated; everybody's if not given. All others lend.")
+    ] = None,
+    per_window: Annotated[int | None, typer.Option(help="Warps of each real window.", min=1)] = None,
+    strength: Annotated[float | None, typer.Option(help="Above 1: more than recordings differ.")] = None,
+    format_: FormatOption = None,
+    config: ConfigOption = "few-shot",
+    overrides: SetOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Write warps of few real windows, to train a classifier with: changed as other people's recordings differ.
+
+    Needs no model. The same command goes on where it stopped. When it helps, when not: docs/few-recordings.md.
+
+    Example: mdgen augment --real data --out warped --users walker_01,walker_02
+    """
+    from mdgen.config import WarpsConfig, checked, load_recipe
+    from mdgen.data.dataset import read_dataset
+    from mdgen.warps import write_warps
+
+    given = {k: v for k, v in {"per_window": per_window, "strength": strength}.items() if v is not None}
+    recipe = load_recipe(config, overrides or ())
+    settings = checked(WarpsConfig, {**recipe.warps.model_dump(), **given}, "warps")
+    names = users.split(",") if users else None
+    format_name = format_ or recipe.generate.format
+    count = write_warps(read_dataset(real), settings, out, seed=seed, users=names, format_name=format_name)
+    print(f"{count} warped spectrograms in {out}, as {format_name}: to learn from beside the real ones")
 
 
 @command

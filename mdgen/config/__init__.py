@@ -19,6 +19,7 @@ from mdgen.config.stages import (
     GenerateConfig,
     JointConfig,
     PriorConfig,
+    WarpsConfig,
 )
 from mdgen.config.training import TrainingConfig
 
@@ -40,6 +41,7 @@ __all__ = [
     "Recipe",
     "Section",
     "TrainingConfig",
+    "WarpsConfig",
     "checked",
     "dump_recipe",
     "load_recipe",

@@ -19,6 +19,7 @@ from mdgen.config.stages import (
     GenerateConfig,
     JointConfig,
     PriorConfig,
+    WarpsConfig,
 )
 from mdgen.errors import MdgenError
 
@@ -40,6 +41,7 @@ class Recipe(Section):
     classifier: ClassifierConfig = ClassifierConfig()
     generate: GenerateConfig = GenerateConfig()
     distill: DistillConfig = DistillConfig()
+    warps: WarpsConfig = WarpsConfig()
     validate_: dict[str, Any] = Field(
         default_factory=dict, alias="validate", description="settings of the judge; checked by validation.settings"
     )

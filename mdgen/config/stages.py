@@ -1,4 +1,4 @@
-"""What comes beside and after the two stages: the baseline, generating, fine-tuning, guidance, distilling."""
+"""What comes beside and after the two stages: the baseline, generating, fine-tuning, guidance, distilling, warps."""
 
 from __future__ import annotations
 
@@ -67,6 +67,13 @@ class GenerateConfig(Section):
     format: Literal["png16", "png8", "npy", "npz", "hdf5", "webdataset", "imagefolder"] = "png16"
     manifest: Literal["csv", "parquet"] = "csv"
     shard_size: int = Field(250, ge=1, description="samples written at a time; a killed process loses at most these")
+
+
+class WarpsConfig(Section):
+    """`mdgen augment`: real windows changed as other people's recordings differ."""
+
+    per_window: int = Field(20, ge=1, description="of each real window")
+    strength: float = Field(1.0, gt=0, le=10, description="times the change; above 1 for more than recordings differ")
 
 
 class FineTuningConfig(Section):

@@ -32,6 +32,8 @@ class ShardedDataset:
     """The folder `root` with shards in a format of `FORMATS` and a manifest, `csv` or `parquet`."""
 
     def __init__(self, root: Path, format_name: str, manifest: str = "csv") -> None:
+        if format_name not in FORMATS:
+            raise MdgenError(f"unknown format {format_name!r}; known: {', '.join(FORMATS)}")
         self.root, self.format = root, FORMATS[format_name]
         self.shards, self.index = root / "shards", root / ".index"
         self.hugging_face = format_name == "imagefolder"

@@ -55,6 +55,7 @@ TINY = {
     "distill": _TRAIN,
     "baseline": [*_TRAIN, "--no-judge"],
     "generate": ["--per-user", "2"],
+    "augment": ["--per-window", "1"],
     "validate": ["--quick", "--config", "tiny.yaml"],
     "quickstart": [*_TRAIN, "--quick", "--users", "3", *_WALKERS, "--set", "validate.judge_steps=5"],
     "augment-study": [
@@ -72,6 +73,7 @@ GIVEN = {
     "README.zh-CN.md": (),
     "docs/autoencoders.md": ("data", "runs/mine", "report"),
     "docs/conditioning.md": ("data", "newcomers", "other", "runs/mine", "runs/weak", "downloads/ddpm-64"),
+    "docs/few-recordings.md": ("data of whole recordings",),
     "docs/generating.md": ("data", "runs/walkers"),
     "docs/inspect.md": ("data",),
     "docs/objectives.md": ("data", "runs/v"),
@@ -168,6 +170,8 @@ def _place(name: str, materials: Path) -> None:
     elif name == "report":
         run(["generate", "--run", str(materials / "trained"), "--out", "for-report"])
         run_or_copy(["validate", "--real", "data", "--synthetic", "for-report", "--out", name])
+    elif name == "data of whole recordings":
+        run(["simulate", "--out", "data"], ["--users", "4", "--sessions", "6", "--windows", "5", "--size", "32"])
     else:
         source = {"newcomers": "newcomers-renamed", **dict.fromkeys(("data", "other", "few", "data/gait"), "data")}.get(
             name

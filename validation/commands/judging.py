@@ -86,7 +86,7 @@ def augment_study(
     recordings: Annotated[str, typer.Option(help="Recordings of a newcomer that may be seen.")] = "1,2,4",
     windows: Annotated[str, typer.Option(help="Windows of a newcomer that may be seen.")] = "20",
     seeds: Annotated[int, typer.Option(help="Paired repetitions.", min=1)] = 6,
-    ratios: Annotated[str, typer.Option(help="Generated windows for each real one.")] = "3,10",
+    ratios: Annotated[str, typer.Option(help="Generated windows for each real one.")] = "5,20",
     classifiers: Annotated[str, typer.Option(help="Of cnn, linear, frozen, resnet18.")] = "cnn,linear,frozen",
     made: Annotated[
         str,
