@@ -149,12 +149,10 @@ def _holder(owner: Path) -> str:
 
 def training_data(data: SpectrogramSet) -> SpectrogramSet:
     """The rows of role `train`; every row, with a warning, where the data set has no roles."""
-    if (data.table["split"] == "").all():
+    train = data.training()
+    if train is data:
         warn(f"{data.name}: has no roles, so all of it trains and none is left to judge by; `mdgen import` makes roles")
         return data
-    train = data.role("train")
-    if len(train) == 0:
-        raise MdgenError(f"{data.name}: no row has split 'train'; import it with roles")
     if len(train.users) < 2:
         raise MdgenError(
             f"{data.name}: has {len(train.users)} user in role train; a user-conditioned model needs 2 or more"

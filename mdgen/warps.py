@@ -39,7 +39,7 @@ def write_warps(
     killed; one with more for each window leaves those that are there. Raises `MdgenError` for unknown users, and where
     nobody has two recordings to borrow from.
     """
-    known = data if (data.table["split"] == "").all() else data.role("train")
+    known = data.training()
     wanted = list(dict.fromkeys(users)) if users else known.users
     unknown = [user for user in wanted if user not in known.users]
     if unknown:

@@ -86,6 +86,13 @@ class SpectrogramSet:
         """The rows whose split is one of `roles`."""
         return self.select(self.table["split"].isin(roles).to_numpy())
 
+    def training(self) -> SpectrogramSet:
+        """The rows of role `train`; all rows where there are no roles. Raises `MdgenError` where none is to train."""
+        rows = self if (self.table["split"] == "").all() else self.role("train")
+        if len(rows) == 0:
+            raise MdgenError(f"{self.name}: no row has split 'train'; import it with roles")
+        return rows
+
     def of_users(self, users: Iterable[str]) -> SpectrogramSet:
         """The rows of these users."""
         return self.select(self.table["user"].isin(list(users)).to_numpy())

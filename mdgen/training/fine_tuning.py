@@ -62,9 +62,9 @@ def fine_tune(
     Raises `MdgenError` where there is nothing new to learn.
     """
     stage = Stage(run, recipe, device, progress, budget)
-    rows = _to_learn(data)
+    rows = data.training()
     if replay is not None:
-        rows = replayed(_to_learn(replay), rows)
+        rows = replayed(replay.training(), rows)
     trained = MicroDopplerPipeline.load(source)
     known = list(trained.config.users)
     users = [*known, *natsorted(set(rows.users) - set(known))]
@@ -118,13 +118,6 @@ def replayed(known: SpectrogramSet, few: SpectrogramSet) -> SpectrogramSet:
     kept = known.select(np.concatenate([*rows, np.zeros(0, int)]))
     table = pd.concat([kept.table, few.table], ignore_index=True)
     return SpectrogramSet(np.concatenate([kept.images, few.images]), table, few.name)
-
-
-def _to_learn(data: SpectrogramSet) -> SpectrogramSet:
-    rows = data if (data.table["split"] == "").all() else data.role("train")
-    if len(rows) == 0:
-        raise MdgenError(f"{data.name}: no row has split 'train'; import it with roles")
-    return rows
 
 
 def select_parameters(
