@@ -14,7 +14,11 @@ from mdgen.config.training import TrainingConfig
 class AugmentConfig(Section):
     """Changes of a training window. The first four keep a walk physical; flips and crops are for natural images."""
 
-    time_shift: bool = Field(True, description="cut the window anew inside its recording, where one is known")
+    time_shift: bool | Literal["auto"] = Field(
+        "auto",
+        description="cut the window anew inside its recording, where one is known; auto: not where windows of all "
+        "recordings begin at the same phase of a step",
+    )
     tempo: float = Field(
         0.0,
         ge=0,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mdgen.config import Recipe, dump_recipe, load_recipe
 from mdgen.data.inspect import Fingerprint
+from mdgen.data.recordings import ALIGNED
 from mdgen.data.splits import DEFAULT_FRACTIONS, GUARD
 
 FINGERPRINT_FILE, PLAN_FILE, RECIPE_FILE = "fingerprint.json", "plan.md", "recipe.yaml"
@@ -80,15 +81,15 @@ def write_plan(facts: Fingerprint, plan: Plan, folder: Path) -> list[Path]:
 
 
 def _settings(facts: Fingerprint, base: Recipe, small: bool) -> list[Decision]:
-    anew = facts.overlap > 0
+    anew, why = facts.overlap > 0, "windows overlap, so recordings can be cut anew"
+    if not anew:
+        why = "windows do not overlap: nothing to cut anew"
+    elif facts.common_course > ALIGNED:
+        anew, why = False, "windows of all recordings begin at the same phase of a step; cut anew they would not"
     found = [
         Decision("name", "recommended", "made for this data set"),
         Decision("description", f"{facts.windows} windows of {facts.users} users", "what it was made for"),
-        Decision(
-            "data.augment.time_shift",
-            str(anew).lower(),
-            "windows overlap, so recordings can be cut anew" if anew else "windows do not overlap: nothing to cut anew",
-        ),
+        Decision("data.augment.time_shift", str(anew).lower(), why),
     ]
     batch = base.denoiser.training.batch_size
     while batch > 4 and batch > facts.train_windows / 4:

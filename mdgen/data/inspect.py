@@ -9,6 +9,7 @@ import pandas as pd
 
 from mdgen.data.dataset import AXIS_COLUMNS, ROLES, START_COLUMN, SpectrogramSet
 from mdgen.data.duplicates import SharedSignal, find_shared_signal, native_side
+from mdgen.data.recordings import common_course
 from mdgen.data.splits import UNUSED, leak_share
 
 #: Largest user over smallest beyond which classes are called unbalanced.
@@ -32,9 +33,10 @@ class Fingerprint:
     windows, users, channels, height, width; native_side: side beyond which pictures hold nothing finer. windows_least,
     windows_most: of a user. train_windows, train_least: in role train, in all and of the user with the fewest.
     independent: windows that would be left without overlap. sessions_least, recordings_least: known ones of a user.
-    overlap: usual share of a window that the next one repeats, 0 where none is known. roles: those given. axes: those
-    known. labels: further columns that differ. leak: share of held-out windows that share signal with training ones, by
-    the table. identical, copies: pairs found. crossing: shared pairs between train and held-out roles.
+    overlap: usual share of a window that the next one repeats, 0 where none is known. common_course: see
+    `mdgen.data.recordings`. roles: those given. axes: those known. labels: further columns that differ. leak: share of
+    held-out windows that share signal with training ones, by the table. identical, copies: pairs found. crossing:
+    shared pairs between train and held-out roles.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Fingerprint:
     sessions_least: int
     recordings_least: int
     overlap: float
+    common_course: float
     roles: tuple[str, ...]
     axes: dict[str, float]
     labels: tuple[str, ...]
@@ -144,6 +147,7 @@ def _fingerprint(data: SpectrogramSet, counts: pd.DataFrame, shared: SharedSigna
         sessions_least=_least_known(table, ["session"]),
         recordings_least=_least_known(table, ["session", "recording"]),
         overlap=_overlap(data),
+        common_course=common_course(data),
         roles=roles,
         axes=data.axes(),
         labels=tuple(sorted(c for c in known if table[c].nunique() > 1 and not c.startswith(("true_", "native_")))),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mdgen.config import AugmentConfig
 from mdgen.data.dataset import SpectrogramSet
-from mdgen.data.recordings import LOOKUP, Recording, stitch
+from mdgen.data.recordings import ALIGNED, LOOKUP, Recording, common_course, stitch
 from mdgen.errors import MdgenError
 
 #: Views of a window. Shifts of one in a longer recording spread over a quarter of its width, its neighbours' distance.
@@ -68,6 +68,8 @@ class WindowCutter:
     @classmethod
     def of(cls, data: SpectrogramSet, augment: AugmentConfig) -> WindowCutter:
         """Raises `MdgenError` for changes that such data do not bear."""
+        if augment.time_shift == "auto":
+            augment = augment.model_copy(update={"time_shift": common_course(data) < ALIGNED})
         axes = data.axes()
         low, high = (axes.get(f"velocity_{end}_mps") for end in ("min", "max"))
         if low is None or high is None:

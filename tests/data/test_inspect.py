@@ -86,7 +86,8 @@ def test_small_sets_train_shorter_and_overlapping_ones_are_cut_anew(facts):
     assert small.denoiser.training.steps < large.denoiser.training.steps
     assert small.denoiser.dropout > large.denoiser.dropout == 0
     assert not large.data.augment.time_shift
-    assert make_plan(replace(facts, overlap=0.75)).recipe().data.augment.time_shift
+    assert make_plan(replace(facts, overlap=0.75)).recipe().data.augment.time_shift is True
+    assert make_plan(replace(facts, overlap=0.75, common_course=0.5)).recipe().data.augment.time_shift is False
 
 
 def test_large_pictures_get_the_large_recipe(facts):
