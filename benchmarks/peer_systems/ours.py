@@ -8,11 +8,11 @@ from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.denoiser import train_denoiser
 from peer_systems import Sampler, Task, sample_run, within
 
-CONFIG, SHARE, ENOUGH = "gait", 0.15, 100_000
+CONFIG, SHARE = "gait", 0.15
 
 
 def train(task: Task) -> Sampler:
-    recipe = load_recipe(CONFIG, [f"seed={task.seed}", f"denoiser.training.steps={ENOUGH}"])
+    recipe = load_recipe(CONFIG, [f"seed={task.seed}"])
     run = Run(task.work / "run")
     within(SHARE * task.clock.left_minutes, partial(train_autoencoder, task.real, run, recipe))
     within(task.clock.left_minutes, partial(train_denoiser, task.real, run, recipe))
