@@ -73,3 +73,15 @@ def tiny_recipe(*overrides: str) -> Recipe:
             *overrides,
         ],
     )
+
+
+def walks(phases: list[float], hop: int = 16) -> SpectrogramSet:
+    """Four overlapping windows of 64 columns of each recording; levels swing every 32 columns from a phase on."""
+    rng, starts = np.random.default_rng(0), np.arange(4) * hop
+    length = 64 + 3 * hop
+    turns = np.arange(length) / 32
+    recordings = [np.sin(2 * np.pi * (turns + p)) / 2 + rng.normal(0, 0.1, (1, 8, length)) for p in phases]
+    images = np.stack([r[..., s : s + 64] for r in recordings for s in starts]).clip(-1, 1)
+    names = [str(number) for number in range(len(phases)) for _ in starts]
+    table = make_table(user="a", recording=names, split="train").assign(start_column=np.tile(starts, len(phases)))
+    return SpectrogramSet(images.astype(np.float32), table)

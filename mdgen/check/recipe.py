@@ -9,6 +9,7 @@ import numpy as np
 from mdgen.check.remarks import Remark, failed, passed, warned
 from mdgen.config import AutoencoderConfig, Recipe, TrainingConfig
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
+from mdgen.data.recordings import ALIGNED, common_course
 from mdgen.diffusion.objective import noise_process
 from mdgen.diffusion.samplers import build_sampler
 from mdgen.errors import MdgenError
@@ -33,11 +34,21 @@ def stand_in(size: int, channels: int = 1, users: int = 10) -> SpectrogramSet:
 def check_recipe(recipe: Recipe, data: SpectrogramSet) -> list[Remark]:
     """Everything about a recipe that can be known without training; its networks are built and a step is timed."""
     remarks = [passed(f"recipe {recipe.name!r} is valid; tried on {data.name}")]
+    remarks += _cuts(recipe, data)
     remarks += _sampling(recipe)
     remarks += _autoencoder(recipe.autoencoder)
     for name, training in (("autoencoder", recipe.autoencoder.training), ("denoiser", recipe.denoiser.training)):
         remarks += _training(name, training, data)
     return remarks + _networks(recipe, data)
+
+
+def _cuts(recipe: Recipe, data: SpectrogramSet) -> Iterator[Remark]:
+    shared = common_course(data)
+    if recipe.data.augment.time_shift is True and shared > ALIGNED:
+        yield warned(
+            f"windows begin at the same phase of a step ({shared:.0%} of their course is shared); cut anew they will not",
+            "set data.augment.time_shift=auto",
+        )
 
 
 def _sampling(recipe: Recipe) -> Iterator[Remark]:

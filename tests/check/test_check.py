@@ -14,7 +14,7 @@ from mdgen.run import Run
 from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.checkpoint import replacing_folder
 from mdgen.training.denoiser import train_denoiser
-from tests.conftest import ridges, tiny_recipe
+from tests.conftest import ridges, tiny_recipe, walks
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +147,13 @@ def test_what_will_not_go_together_is_said_before_training(overrides, level, sai
     assert [remark.level for remark in found] == [level]
     assert found[0].mend
     assert exit_code(found) == (level == "fail")
+
+
+def test_windows_that_would_be_cut_out_of_phase_are_said() -> None:
+    aligned = walks([0.3] * 6, hop=32)
+    said = bad(check_recipe(tiny_recipe("data.augment.time_shift=true"), aligned))
+    assert any("same phase of a step" in remark.what and "time_shift=auto" in remark.mend for remark in said)
+    assert not any("phase" in remark.what for remark in check_recipe(tiny_recipe(), aligned))
 
 
 def test_a_value_is_graded_between_its_limits_in_either_direction() -> None:

@@ -12,6 +12,7 @@ from mdgen.data.recordings import ALIGNED, LOOKUP, common_course
 from mdgen.data.simulator import simulate
 from mdgen.data.windows import VIEWS, WindowCutter
 from mdgen.errors import MdgenError
+from tests.conftest import walks
 
 
 def cut_set(gains: list[float], starts: list[int], width: int = 16) -> tuple[SpectrogramSet, np.ndarray]:
@@ -45,18 +46,6 @@ def test_a_window_without_known_recording_has_just_itself() -> None:
     assert len(windows.views) == 2
     drawn = windows.draw(np.array([1, 0]), torch.Generator().manual_seed(0))
     np.testing.assert_array_equal(drawn.numpy(), lone.images[[1, 0]])
-
-
-def walks(phases: list[float], hop: int = 16) -> SpectrogramSet:
-    """Four overlapping windows of 64 columns of each recording; levels swing every 32 columns from a phase on."""
-    rng, starts = np.random.default_rng(0), np.arange(4) * hop
-    length = 64 + 3 * hop
-    turns = np.arange(length) / 32
-    recordings = [np.sin(2 * np.pi * (turns + p)) / 2 + rng.normal(0, 0.1, (1, 8, length)) for p in phases]
-    images = np.stack([r[..., s : s + 64] for r in recordings for s in starts]).clip(-1, 1)
-    names = [str(number) for number in range(len(phases)) for _ in starts]
-    table = make_table(user="a", recording=names, split="train").assign(start_column=np.tile(starts, len(phases)))
-    return SpectrogramSet(images.astype(np.float32), table)
 
 
 def test_windows_that_all_begin_at_the_same_phase_are_not_cut_anew() -> None:
