@@ -46,7 +46,7 @@ def _cuts(recipe: Recipe, data: SpectrogramSet) -> Iterator[Remark]:
     shared = common_course(data)
     if recipe.data.augment.time_shift is True and shared > ALIGNED:
         yield warned(
-            f"windows begin at the same phase of a step ({shared:.0%} of their course is shared); cut anew they will not",
+            f"windows begin at the same phase of a step ({shared:.0%} of their course is shared), cut anew not",
             "set data.augment.time_shift=auto",
         )
 
