@@ -45,10 +45,8 @@ def check_recipe(recipe: Recipe, data: SpectrogramSet) -> list[Remark]:
 def _cuts(recipe: Recipe, data: SpectrogramSet) -> Iterator[Remark]:
     shared = common_course(data)
     if recipe.data.augment.time_shift is True and shared > ALIGNED:
-        yield warned(
-            f"windows begin at the same phase of a step ({shared:.0%} of their course is shared), cut anew not",
-            "set data.augment.time_shift=auto",
-        )
+        what = f"windows begin at the same phase of a step (they share {shared:.0%} of their course); cut anew they will not"
+        yield warned(what, "set data.augment.time_shift=auto")
 
 
 def _sampling(recipe: Recipe) -> Iterator[Remark]:
