@@ -45,7 +45,7 @@ def check_recipe(recipe: Recipe, data: SpectrogramSet) -> list[Remark]:
 def _cuts(recipe: Recipe, data: SpectrogramSet) -> Iterator[Remark]:
     shared = common_course(data)
     if recipe.data.augment.time_shift is True and shared > ALIGNED:
-        what = f"windows begin at the same phase of a step (they share {shared:.0%} of their course); cut anew they will not"
+        what = f"windows begin at one phase of a step (they share {shared:.0%} of their course); cut anew they will not"
         yield warned(what, "set data.augment.time_shift=auto")
 
 
