@@ -20,8 +20,8 @@ LOOKUP = 0.75
 #: A `common_course` above this is no chance: windows that begin anywhere have less than 0.01, windows cut at the same
 #: phase of a step 0.5 (real gait), gestures in the middle of their window 0.4.
 ALIGNED = 0.2
-#: With fewer recordings, chance may look like alignment.
-_ENOUGH_RECORDINGS = 4
+#: Fewer recordings may agree by chance; their windows are compared instead.
+_ENOUGH_COURSES = 4
 
 
 @dataclass(frozen=True)
@@ -75,18 +75,19 @@ def _numbers(table: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def common_course(data: SpectrogramSet) -> float:
-    """Share of the windows' course over time that windows of different recordings have in common.
+    """Share of the windows' course over time that different recordings have in common.
 
     The course is the mean level of every column, its straight slope taken out. Near 0 where windows begin anywhere in a
     movement; high where all begin at the same phase of it, which windows cut anew elsewhere would not. It is the mean
-    covariance of two recordings' mean courses over the variance of a window's; 0 for fewer than four recordings.
+    covariance of two recordings' mean courses (below four recordings, of two windows') over the variance of a window's.
     """
     course = pd.DataFrame(detrend(data.images.mean(axis=(1, 2)), axis=1))
-    by_recording = course.groupby(data.groups.to_numpy()).mean().to_numpy()
-    count, total, variance = len(by_recording), by_recording.sum(axis=0), float(course.var(axis=1, ddof=0).mean())
-    if count < _ENOUGH_RECORDINGS or variance == 0:
+    means = course.groupby(data.groups.to_numpy()).mean()
+    courses = (means if len(means) >= _ENOUGH_COURSES else course).to_numpy()
+    count, total, variance = len(courses), courses.sum(axis=0), float(course.var(axis=1, ddof=0).mean())
+    if count < _ENOUGH_COURSES or variance == 0:
         return 0.0
-    between = (total @ total - (by_recording**2).sum()) / (count * (count - 1))
+    between = (total @ total - (courses**2).sum()) / (count * (count - 1))
     return float(max(0.0, between / course.shape[1] / variance))
 
 

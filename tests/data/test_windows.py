@@ -56,7 +56,7 @@ def test_windows_that_all_begin_at_the_same_phase_are_not_cut_anew() -> None:
     assert len(WindowCutter.of(anywhere, AugmentConfig()).views) > len(anywhere)
     assert len(WindowCutter.of(aligned, AugmentConfig()).views) == len(aligned)
     assert len(WindowCutter.of(aligned, AugmentConfig(time_shift=True)).views) > len(aligned)
-    assert common_course(aligned.select(np.arange(12))) == 0, "three recordings may agree by chance"
+    assert common_course(anywhere.select(np.arange(8))) < ALIGNED < common_course(aligned.select(np.arange(8)))
 
 
 def test_simulated_walkers_begin_anywhere() -> None:
