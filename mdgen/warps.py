@@ -74,7 +74,7 @@ def recording_levels(data: SpectrogramSet) -> dict[str, dict[str, np.ndarray]]:
     """Of every user, the level quantiles [C, H, quantiles] of each recording of `ENOUGH` windows or more, by name."""
     user, group = data.table["user"].to_numpy(), data.groups.to_numpy()
     name = data.table["session"].str.cat(data.table["recording"], sep="/").to_numpy()
-    found: dict[str, dict[str, np.ndarray]] = {name: {} for name in data.users}
+    found: dict[str, dict[str, np.ndarray]] = {person: {} for person in data.users}
     for recording in pd.unique(group):
         rows = group == recording
         if rows.sum() >= ENOUGH:
