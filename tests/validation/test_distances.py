@@ -17,7 +17,7 @@ from validation.measures.distances import (
     standardise,
     standardise_columns,
 )
-from validation.measures.neighbourhoods import neighbourhoods
+from validation.measures.neighbourhoods import neighbourhoods, radii
 from validation.networks.inception import inception_score
 
 
@@ -107,6 +107,14 @@ def test_a_set_has_full_precision_recall_and_coverage_against_itself_and_density
 def test_repeated_vectors_count_as_inside_their_own_ball():
     same = np.ones((20, 3))
     assert neighbourhoods(same, same).coverage == 1
+
+
+def test_repeated_vectors_are_at_no_distance_whatever_a_matrix_product_rounds():
+    far = 100 + np.random.default_rng(0).normal(size=(8, 1280))
+    repeated = np.repeat(far, 6, axis=0)
+    assert not radii(repeated, k=5).any()
+    assert neighbourhoods(repeated, repeated).density == pytest.approx(6 / 5)
+    assert neighbourhoods(repeated, far + 1e-9).density == 0
 
 
 def test_coverage_of_equal_distributions_is_the_known_share_and_density_is_one():
