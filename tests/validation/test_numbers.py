@@ -3,26 +3,33 @@
 import numpy as np
 import pytest
 from scipy.stats import norm
+from sklearn.metrics import roc_curve
 
 from mdgen.data.texture import fine_energy, texture_ratio
 from validation.measures.neighbours import shifted_correlation
 from validation.measures.recognition import wilson_interval
-from validation.measures.scores import ScoreSet, area_under_roc, equal_error_rate
+from validation.measures.scores import ScoreSet, area_under_roc
+
+
+def pairs(genuine, impostor):
+    """One enrolled row of a against rows of a and of b."""
+    probes = np.repeat(["a", "b"], [len(genuine), len(impostor)])
+    return ScoreSet(np.r_[genuine, impostor][None], np.array(["a"]), probes)
 
 
 def test_equal_error_rate_of_two_gaussians_is_the_closed_form():
     rng = np.random.default_rng(5)
     genuine, impostor = rng.normal(2, 1, 200_000), rng.normal(0, 1, 200_000)
-    assert equal_error_rate(genuine, impostor) == pytest.approx(norm.cdf(-1), abs=2e-3)
+    assert pairs(genuine, impostor).equal_error_rate() == pytest.approx(norm.cdf(-1), abs=2e-3)
     assert area_under_roc(genuine, impostor) == pytest.approx(norm.cdf(2 / np.sqrt(2)), abs=2e-3)
-    assert equal_error_rate(impostor, genuine) == pytest.approx(1 - norm.cdf(-1), abs=2e-3)
+    assert pairs(impostor, genuine).equal_error_rate() == pytest.approx(1 - norm.cdf(-1), abs=2e-3)
 
 
 @pytest.mark.parametrize(
     ("genuine", "impostor", "expected"), [([2, 3], [0, 1], 0), ([0, 1], [2, 3], 1), ([1], [1], 0.5)]
 )
 def test_equal_error_rate_at_the_extremes(genuine, impostor, expected):
-    assert equal_error_rate(np.array(genuine, float), np.array(impostor, float)) == pytest.approx(expected)
+    assert pairs(genuine, impostor).equal_error_rate() == pytest.approx(expected)
 
 
 def test_counting_every_user_twice_changes_no_error_rate():
@@ -30,6 +37,19 @@ def test_counting_every_user_twice_changes_no_error_rate():
     users = np.array(["a", "b", "c"]).repeat(4)
     scores = ScoreSet(rng.normal(size=(12, 12)) + (users[:, None] == users), users, users)
     assert scores.equal_error_rate({"a": 2, "b": 2, "c": 2}) == pytest.approx(scores.equal_error_rate())
+
+
+def test_equal_error_rate_of_users_drawn_anew_is_that_of_weighted_pairs_even_where_scores_repeat():
+    rng = np.random.default_rng(7)
+    users = np.array(["a", "b", "c", "d"]).repeat(5)
+    scores = ScoreSet(rng.normal(size=(20, 20)).round(1) + (users[:, None] == users), users, users)
+    drawn = {"a": 2, "b": 1, "d": 3}
+    times, same = np.array([drawn.get(user, 0) for user in users]), users[:, None] == users
+    weights = np.where(same, times, times[:, None] * times)
+    false_accept, true_accept, _ = roc_curve(same.ravel(), scores.scores.ravel(), sample_weight=weights.ravel())
+    rate = scores.equal_error_rate(drawn)
+    assert np.interp(rate, false_accept, true_accept) == pytest.approx(1 - rate)
+    assert np.isnan(scores.equal_error_rate({"a": 2}))
 
 
 def test_wilson_interval_matches_the_published_example():

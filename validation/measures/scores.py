@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
@@ -27,42 +28,37 @@ class ScoreSet:
         return self.scores[self.users_a[:, None] != self.users_b[None, :]]
 
     def equal_error_rate(self, counts: dict[str, int] | None = None) -> float:
-        """EER with every user counted as often as `counts` says (1 each by default)."""
-        same = self.users_a[:, None] == self.users_b[None, :]
-        if counts is None:
-            return equal_error_rate(self.scores[same], self.scores[~same])
-        weight_a = np.array([counts.get(u, 0) for u in self.users_a], float)
-        weight_b = np.array([counts.get(u, 0) for u in self.users_b], float)
-        # A user drawn twice must not become an impostor of itself, and gives two, not four, genuine sets.
-        weights = np.where(same, weight_b[None, :], weight_a[:, None] * weight_b[None, :])
-        used = weights > 0
-        return equal_error_rate(
-            self.scores[same & used], self.scores[~same & used], weights[same & used], weights[~same & used]
+        """Error rate, in [0, 1], where false accepts equal false rejects; higher scores mean the same person.
+
+        Every user is counted as often as `counts` says (1 each by default). Linear between the two points of the ROC
+        around the crossing. NaN without genuine or without impostor pairs.
+        """
+        a, b, same, ends = self._ranking
+        weight_a, weight_b = (
+            np.ones(len(users), np.int64) if counts is None else np.array([counts.get(u, 0) for u in users], np.int64)
+            for users in (self.users_a, self.users_b)
         )
+        # A user drawn twice must not become an impostor of itself, and gives two, not four, genuine sets.
+        weights = weight_b[b]
+        genuine = np.where(same, weights, 0).cumsum()[ends]
+        impostor = np.where(same, 0, weights * weight_a[a]).cumsum()[ends]
+        if not genuine[-1] or not impostor[-1]:
+            return float("nan")
+        false_accept, true_accept = (np.r_[0, counted / counted[-1]] for counted in (impostor, genuine))
+        gap = false_accept - (1 - true_accept)  # rises from -1 to 1
+        after = int(np.argmax(gap >= 0))
+        before = after - 1
+        share = -gap[before] / (gap[after] - gap[before])
+        return float(false_accept[before] + share * (false_accept[after] - false_accept[before]))
 
-
-def equal_error_rate(
-    genuine: np.ndarray,
-    impostor: np.ndarray,
-    genuine_weight: np.ndarray | None = None,
-    impostor_weight: np.ndarray | None = None,
-) -> float:
-    """Error rate where false accepts equal false rejects, in [0, 1]; higher scores mean the same person.
-
-    Linear between the two points of the ROC around the crossing. NaN when either set is empty.
-    """
-    if not len(genuine) or not len(impostor):
-        return float("nan")
-    labels = np.r_[np.ones(len(genuine)), np.zeros(len(impostor))]
-    weights = None
-    if genuine_weight is not None and impostor_weight is not None:
-        weights = np.r_[genuine_weight, impostor_weight]
-    false_accept, true_accept, _ = roc_curve(labels, np.r_[genuine, impostor], sample_weight=weights)
-    gap = false_accept - (1 - true_accept)  # rises from -1 to 1
-    after = int(np.argmax(gap >= 0))
-    before = after - 1
-    share = -gap[before] / (gap[after] - gap[before])
-    return float(false_accept[before] + share * (false_accept[after] - false_accept[before]))
+    @cached_property
+    def _ranking(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Rows a and b of all pairs from the most alike on, whether they are of one person, and where a score ends."""
+        order = np.argsort(-self.scores, axis=None)
+        a, b = np.unravel_index(order, self.scores.shape)
+        _, number = np.unique(np.r_[self.users_a, self.users_b], return_inverse=True)
+        same = number[: len(self.users_a)][a] == number[len(self.users_a) :][b]
+        return a, b, same, np.flatnonzero(np.diff(self.scores.ravel()[order], append=np.nan))
 
 
 def area_under_roc(genuine: np.ndarray, impostor: np.ndarray) -> float:
