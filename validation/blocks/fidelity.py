@@ -220,9 +220,10 @@ def _units(real: Coded, user: str) -> list[np.ndarray]:
 
 
 def _distances_between(kernel: np.ndarray, units: list[np.ndarray]) -> np.ndarray:
-    pairs = list(combinations(units, 2))
-    if not pairs:
+    if len(units) < 2:
         return np.empty(0)
+    rows = np.flatnonzero(np.any(units, axis=0))
+    kernel, pairs = kernel[np.ix_(rows, rows)], list(combinations([unit[rows] for unit in units], 2))
     return paired_distances(kernel, *(np.stack(side) for side in zip(*pairs, strict=True)))
 
 
