@@ -1,11 +1,15 @@
 """One optimizer step: the same whatever the micro-batch, precision with a scaler, memory saved, memory run out."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from accelerate import DistributedType
+from torch.torch_version import TorchVersion
 
 from mdgen.config import Recipe, TrainingConfig
 from mdgen.data.windows import WindowCutter
-from mdgen.errors import MachineError
+from mdgen.errors import MachineError, MdgenError
 from mdgen.models.autoencoder import build_autoencoder
 from mdgen.models.conditioning import UserConditioning
 from mdgen.models.denoiser import build_denoiser
@@ -218,3 +222,11 @@ def test_the_memory_saver_trains_the_real_thing(data, tmp_path) -> None:
 
     recipe: Recipe = tiny_recipe("autoencoder.training.memory_saver=true", "autoencoder.training.steps=2")
     assert train_autoencoder(data, Run(tmp_path / "run"), recipe, device="cpu").images > 0
+
+
+def test_sharding_on_a_cpu_is_refused_where_torch_cannot_do_it(monkeypatch):
+    two = SimpleNamespace(distributed_type=DistributedType.MULTI_CPU, device=torch.device("cpu"), num_processes=2)
+    monkeypatch.setattr("mdgen.training.engine.Accelerator", lambda **_: two)
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.8.0"))
+    with pytest.raises(MdgenError, match=r"torch 2\.9 or later"):
+        Engine(Line(dropout=0), TrainingConfig(sharded=True), 0, "cpu")
