@@ -8,11 +8,13 @@ from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.denoiser import train_denoiser
 from peer_systems import Sampler, Task, sample_run, within
 
-CONFIG, SHARE = "gait", 0.15
+CONFIG, SHARE, LONG_MINUTES = "gait", 0.15, 20
+WIDER = ["denoiser.width=64", "denoiser.levels=[1,2,3]", "denoiser.dropout=0.1"]  # the small network, longer, copies
 
 
 def train(task: Task) -> Sampler:
-    recipe = load_recipe(CONFIG, [f"seed={task.seed}"])
+    wider = WIDER if task.clock.left_minutes > LONG_MINUTES else []
+    recipe = load_recipe(CONFIG, [f"seed={task.seed}", *wider])
     run = Run(task.work / "run")
     within(SHARE * task.clock.left_minutes, partial(train_autoencoder, task.real, run, recipe))
     within(task.clock.left_minutes, partial(train_denoiser, task.real, run, recipe))

@@ -109,6 +109,34 @@ def test_the_figures_of_the_readme_are_the_measured_ones(row: str, gate: str) ->
             assert _as_shown(shown, measured[key]) == shown.split(" (")[0], (row, key)
 
 
+#: Rows of the README's table of systems, and the figure of a result that they show.
+COMPARED = {
+    "distance to real": "fidelity",
+    "kernel distance, EfficientNet-Lite0": "kid_efficientnet_lite0",
+    "kernel distance, judges": "kid_judge",
+    "trained on synthetic": "tstr",
+    "accuracy": "user_accuracy",
+    "error rate": "verification",
+    "variety": "diversity",
+    "kinematics": "kinematics",
+    "fine texture": "texture",
+    "images/s": "images_per_processor_s",
+}
+COLUMNS = (("gait", 10), ("gait", 30), ("walkers", 10), ("gestures", 10))
+
+
+@pytest.mark.parametrize(("row", "figure"), COMPARED.items())
+def test_the_compared_systems_of_the_readme_are_the_measured_ones(row: str, figure: str) -> None:
+    rows = json.loads((ROOT / "benchmarks" / "results" / "peers.json").read_text())
+    measured = {(r["data"], r["budget_minutes"], r["system"]): r for r in rows}
+    (line,) = re.findall(rf"^\| {row} \|(.*)\|$", read("README.md"), re.MULTILINE)
+    for cell, column in zip(line.split("|"), COLUMNS, strict=True):
+        ours, theirs = (measured[(*column, system)] for system in ("mdgen", "diffusers UNet2DModel"))
+        shown = re.findall(r"[\d.]+", cell)
+        values = [ours[figure], theirs[figure], ours.get(f"{figure}_real")][: len(shown)]
+        assert [_as_shown(number, value) for number, value in zip(shown, values, strict=True)] == shown, column
+
+
 def _as_shown(shown: str, value: float) -> str:
     """`value` with the digits, sign and unit that `shown` has."""
     number, _, rest = shown.partition(" ")
