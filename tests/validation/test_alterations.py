@@ -1,11 +1,13 @@
 """Tampering: honest fresh sessions stand at 0, altered ones near 1 by name, and the alterations do what they say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from striders import fresh, of_user, striders
 
-from validation.blocks.alterations import assess_alterations, failing_users, judge_positions
+from validation.blocks.alterations import assess_alterations, failing_users, judge_positions, train_bank
 from validation.context import Context
 from validation.measures.detectors import ForEach, ForEverybody, Rows, for_each
 from validation.measures.fingerprints import fingerprint, lead_and_lag, mean_velocity, repeats, skewed_changes
@@ -30,6 +32,12 @@ def gate(context, synthetic):
 def position(context, synthetic, name):
     finding = assess_alterations(context.judging(synthetic))
     return next(m.value for m in finding.metrics if m.scope == name)
+
+
+def placed(context, made):
+    """Where the detectors put a set."""
+    bank = context.once(("alterations", *context.sets.users), lambda: train_bank(context))
+    return bank.place(Rows(made.images, made.table["user"].to_numpy(str), np.full(len(made), "new")))
 
 
 @pytest.mark.parametrize("seed", [7, 8, 9])
@@ -108,14 +116,23 @@ def test_what_an_alteration_leaves_alone_says_nothing_of_it():
 
 def test_a_seam_fails_the_gate_by_its_place(context):
     rule = context.rules["alterations"]
-    bank = context.once(("alterations", *context.sets.users), lambda: None)
     made = fresh(seed=13)
-    positions = bank.place(Rows(made.images, made.table["user"].to_numpy(str), np.full(len(made), "new")))
+    positions = placed(context, made)
     faint, clear = (Seam("column", 16, excess, excess - 0.1) for excess in (0.2, 0.5))
     assert judge_positions(positions, rule, len(made), [faint]).gates[0].status == "pass"
     found = judge_positions(positions, rule, len(made), [clear]).gates[0]
     assert found.status == "fail"
     assert "a seam after column 16: +65% roughness" in found.note
+
+
+def test_a_user_whom_no_detector_knows_is_left_out(context):
+    rule = context.rules["alterations"]
+    made = fresh(seed=13)
+    first, *others = made.users
+    unknown = [replace(p, per_user=p.per_user.where(p.per_user.index != first)) for p in placed(context, made)]
+    found = judge_positions(unknown, rule, len(made))
+    assert found.gates[0].status == "pass"
+    assert sorted(found.per_user.index) == sorted(others)
 
 
 def test_only_detail_that_is_shown_twice_repeats():
@@ -225,10 +242,7 @@ def test_the_interval_holds_the_spread_of_users_and_of_real_sessions():
 
 
 def test_no_user_fails_within_the_scatter_of_real_sessions(context):
-    bank = context.once(("alterations", *context.sets.users), lambda: None)
-    made = fresh(seed=13)
-    users = made.table["user"].to_numpy(str)
-    positions = bank.place(Rows(made.images, users, np.full(len(made), "new")))
+    positions = placed(context, fresh(seed=13))
     assert failing_users([p for p in positions if p.detector.auc > 0.95], 0.8, 0.55) == {}
 
 

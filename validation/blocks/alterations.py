@@ -73,7 +73,7 @@ def judge_positions(positions: Sequence[Position], rule: Rule, count: int, seams
         reason = "no detector tells altered real images from genuine ones"
         return Finding(TITLE, INTRO, [unavailable("alterations", reason)])
     users = failing_users(usable, rule["user_position"], rule["user_turned"])
-    per_user = pd.DataFrame({p.name: p.per_user for p in usable})
+    per_user = pd.DataFrame({p.name: p.per_user for p in usable}).dropna(how="all")
     table = pd.DataFrame({"altered_position": per_user.max(axis=1), "altered_as": per_user.idxmax(axis=1)})
     return Finding(
         TITLE,
