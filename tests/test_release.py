@@ -70,7 +70,7 @@ def test_version_and_licence_are_the_same_everywhere() -> None:
     assert f'\nversion = "{__version__}"\n' in project
     assert citation["version"] == __version__
     assert re.search(rf"^## {re.escape(__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert f'text = "{citation["license"]}"' in project
+    assert f'license = "{citation["license"]}"' in project
     assert (ROOT / "LICENSE").read_text().startswith(f"{citation['license']} License")
 
 

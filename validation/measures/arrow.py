@@ -8,6 +8,7 @@ all", is known and need not be learned.
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array, vstack
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
@@ -58,14 +59,22 @@ class Arrow:
         self._scale = np.sqrt((forwards**2).mean(axis=0)) + 1e-6
         self._users = np.unique(users)
         rows = self._design(forwards, users)
-        labels = np.repeat([0, 1], len(rows))
+        labels = np.repeat([0, 1], len(forwards))
         model = LogisticRegression(C=PENALTY, fit_intercept=False, max_iter=200)
-        self._weights = model.fit(np.concatenate([rows, -rows]), labels).coef_[0]
+        self._weights = model.fit(vstack([rows, -rows], format="csr"), labels).coef_[0]
 
     def scores(self, features: np.ndarray, users: np.ndarray) -> np.ndarray:
         """Probability that each row of `directions` [N, D] runs backwards."""
         return expit(self._design(features, users) @ self._weights)
 
-    def _design(self, features: np.ndarray, users: np.ndarray) -> np.ndarray:
+    def _design(self, features: np.ndarray, users: np.ndarray) -> csr_array:
+        """[N, (1 + users) D]: what all share, and the same once more in the columns of the row's own user, if known."""
         scaled = (features / self._scale).clip(-CLIP, CLIP)
-        return np.hstack([scaled, *(scaled * (users == user)[:, None] for user in self._users)])
+        count, width = scaled.shape
+        user = np.searchsorted(self._users, users).clip(max=len(self._users) - 1)
+        own = scaled * (self._users[user] == users)[:, None]
+        columns = np.arange(width) + width * np.stack([np.zeros_like(user), 1 + user], axis=1)[:, :, None]
+        return csr_array(
+            (np.hstack([scaled, own]).ravel(), columns.ravel(), 2 * width * np.arange(count + 1)),
+            shape=(count, width * (1 + len(self._users))),
+        )
