@@ -86,8 +86,7 @@ def paired_distances(kernel: np.ndarray, first: np.ndarray, second: np.ndarray) 
 def cross_distances(kernel: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Kernel distance of the rows `first[i]` to the rows `second[j]`, for every i and j: float64 [k, l].
 
-    As `paired_distances`, with first [k, n] and second [l, n]. Each row counts in few sets: thousands of sets cost
-    hardly more than two.
+    As `paired_distances`, with first [k, n] and second [l, n]. Sums are sparse, for there may be many sets of few rows.
     """
     first, second = csr_array(first, dtype=np.float64), csr_array(second, dtype=np.float64)
     between = (first @ kernel) @ second.T / np.outer(first.sum(axis=1), second.sum(axis=1))
