@@ -19,7 +19,7 @@ from natsort import natsorted
 
 from mdgen.data.folders import atomic_folder
 from mdgen.data.formats import CONTAINERS, read_container, write_picture16
-from mdgen.data.images import PICTURE_SUFFIXES, read_picture
+from mdgen.data.images import PICTURE_SUFFIXES, check_values, read_picture
 from mdgen.data.stacks import Stack
 from mdgen.errors import MdgenError
 
@@ -189,7 +189,7 @@ def _read_pictures(file: Path, numbers: np.ndarray) -> np.ndarray:
     elif file.suffix == ".npy" and numbers[0]:
         content = Stack(file)
     else:
-        return np.repeat(_read_image(file)[None], len(numbers), axis=0)
+        return np.repeat(read_picture(file)[None], len(numbers), axis=0)
     inside = {str(row) for row in range(len(content))}
     wrong = [number for number in numbers if number not in inside]
     if wrong:
@@ -197,7 +197,7 @@ def _read_pictures(file: Path, numbers: np.ndarray) -> np.ndarray:
     images = content[numbers.astype(int)]
     if isinstance(content, Stack):
         content.close()
-        _check_values(images, file)
+        check_values(images, file)
     return images
 
 
@@ -206,13 +206,13 @@ def _read_container(path: Path) -> SpectrogramSet:
         raise MdgenError(f"{path}: is missing; restore it or take its rows out of the manifest")
     images, table = read_container(path)
     table = _checked_table(table.assign(file=[f"{path.name}#{i}" for i in range(len(images))]), path)
-    _check_values(images, path)
+    check_values(images, path)
     return SpectrogramSet(images.astype(np.float32), table, str(path))
 
 
 def _read_bare_folder(root: Path) -> SpectrogramSet:
     files = user_folder_files(root)
-    parts = ((file.name, np.array([row]), _read_image(file)[None]) for row, (_, file) in enumerate(files))
+    parts = ((file.name, np.array([row]), read_picture(file)[None]) for row, (_, file) in enumerate(files))
     table = make_table(file=[str(f.relative_to(root)) for _, f in files], user=[user for user, _ in files])
     return SpectrogramSet(_gather(len(files), parts), table, str(root))
 
@@ -221,13 +221,12 @@ def user_folder_files(root: Path) -> list[tuple[str, Path]]:
     """(user, file) of every spectrogram of a folder per user, both in natural order."""
     if not root.is_dir():
         raise MdgenError(f"{root}: no such folder; give a folder that holds one folder of pictures per user")
-    suffixes = (*PICTURE_SUFFIXES, ".npy")
     folders = natsorted((d for d in root.iterdir() if d.is_dir() and not d.name.startswith(".")), key=lambda d: d.name)
     files = [
         (folder.name, file)
         for folder in folders
         for file in natsorted(folder.iterdir(), key=lambda f: f.name)
-        if file.suffix.lower() in suffixes and not file.name.startswith(".")
+        if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
     ]
     if not files:
         raise MdgenError(f"{root}: holds no spectrograms; expected manifest.csv, or one folder of pictures per user")
@@ -256,31 +255,6 @@ def _checked_table(table: pd.DataFrame, source: Path) -> pd.DataFrame:
     if wrong:
         raise MdgenError(f"{source}: unknown split {wrong[0]!r}; use one of {', '.join(ROLES)}, unused")
     return table
-
-
-def _read_image(file: Path) -> np.ndarray:
-    """float32 [C, H, W] in [-1, 1]."""
-    if file.suffix.lower() != ".npy":
-        return read_picture(file)
-    try:
-        image = np.load(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise MdgenError(f"{file}: cannot be read as a numeric .npy array; write it anew without objects") from error
-    if image.ndim == 2:
-        image = image[None]
-    if image.ndim != 3 or image.shape[0] not in (1, 3) or not np.issubdtype(image.dtype, np.floating):
-        raise MdgenError(f"{file}: has shape {image.shape} of {image.dtype}; need floats [H, W] or [C, H, W]")
-    _check_values(image, file)
-    return image.astype(np.float32)
-
-
-def _check_values(image: np.ndarray, file: Path) -> None:
-    if not np.isfinite(image).all():
-        raise MdgenError(f"{file}: holds NaN or infinite values; repair or remove it")
-    if image.min() < -1.001 or image.max() > 1.001:
-        raise MdgenError(
-            f"{file}: values lie in [{image.min():.3g}, {image.max():.3g}]; scale dB linearly to [-1, 1] (floor, peak)"
-        )
 
 
 def _gather(count: int, parts: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> np.ndarray:

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mdgen.errors import MdgenError
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 MAX_SIDE = 4096
 #: What is ever handed to a decoder: Pillow knows many more formats, some of which run other programs.
 _CONTAINERS = ("PNG", "JPEG", "TIFF", "BMP")
@@ -46,13 +46,24 @@ def read_pixels(file: str | Path) -> np.ndarray:
 
 
 def read_picture(file: Path) -> np.ndarray:
-    """float32 [C, H, W] in [-1, 1]; C = 1 for gray (8 or 16 bits), 3 for colour."""
+    """float32 [C, H, W] in [-1, 1]; C = 1 for gray (8 or 16 bits), 3 for colour; from a picture or floats in `.npy`."""
+    if file.suffix.lower() == ".npy":
+        return _read_npy(file)
     pixels = read_pixels(file)
     if pixels.dtype == np.float32:
         raise MdgenError(f"{file}: is a TIFF of floats; bring it in with `mdgen import`")
     scale = 65535 if pixels.dtype == np.uint16 else 255
     image = pixels.astype(np.float32) * (2 / scale) - 1
     return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
+
+
+def check_values(images: np.ndarray, file: Path) -> None:
+    """Raise `MdgenError` where a number that was read from `file` is not finite or lies outside [-1, 1]."""
+    if not np.isfinite(images).all():
+        raise MdgenError(f"{file}: holds NaN or infinite values; repair or remove it")
+    low, high = images.min(), images.max()
+    if low < -1.001 or high > 1.001:
+        raise MdgenError(f"{file}: values lie in [{low:.3g}, {high:.3g}]; scale dB linearly to [-1, 1] (floor, peak)")
 
 
 def write_png16(file: Path, image: np.ndarray) -> None:
@@ -77,6 +88,19 @@ def write_png(file: str | Path, levels: np.ndarray) -> None:
     ]
     with open(file, "wb") as stream:
         stream.write(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+def _read_npy(file: Path) -> np.ndarray:
+    try:
+        image = np.load(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise MdgenError(f"{file}: cannot be read as a numeric .npy array; write it anew without objects") from error
+    if image.ndim == 2:
+        image = image[None]
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or not np.issubdtype(image.dtype, np.floating):
+        raise MdgenError(f"{file}: has shape {image.shape} of {image.dtype}; need floats [H, W] or [C, H, W]")
+    check_values(image, file)
+    return image.astype(np.float32)
 
 
 def _check(picture: Image.Image, file: str | Path) -> None:

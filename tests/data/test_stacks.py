@@ -1,5 +1,6 @@
 """Stacks: pictures come back from any row in any order, to the bit, and what is no stack is one line."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,18 @@ def test_a_stack_that_was_cut_off_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "s.npy").write_bytes(b"")
     with pytest.raises(MdgenError, match="cannot be read"):
         Stack(tmp_path / "s.npy")
+
+
+def test_a_picture_that_the_disk_has_no_room_for_is_an_error(tmp_path: Path) -> None:
+    stack = Stack.create(tmp_path / "s.npy", (2, 8, 8), np.dtype(np.uint8))
+    room = (tmp_path / "s.npy").stat().st_size - 10
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+        stack.write(0, np.full((8, 8), 7, np.uint8))
+        with pytest.raises(OSError, match="too large"):
+            stack.write(1, np.full((8, 8), 7, np.uint8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert np.array_equal(stack.levels(0), np.full((8, 8), 7))
+    stack.close()

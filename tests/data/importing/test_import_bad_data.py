@@ -199,8 +199,7 @@ def test_many_rows_are_listed_in_little_memory(tmp_path: Path) -> None:
     from mdgen.data.importing.layouts import list_source
     from mdgen.data.importing.problems import Problems
 
-    np.save(tmp_path / "X.npy", np.lib.format.open_memmap(tmp_path / "big.npy", "w+", np.uint8, (50_000, 4, 4)))
-    (tmp_path / "big.npy").unlink()
+    np.save(tmp_path / "X.npy", np.zeros((50_000, 4, 4), np.uint8))
     np.save(tmp_path / "y.npy", np.arange(50_000) % 31)
     listing = list_source(tmp_path, ImportSettings(), Problems())
     assert len(listing.table) == 50_000
