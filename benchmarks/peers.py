@@ -6,7 +6,9 @@
 Each system of `peer_systems` gets role `train` of the data set and so many minutes of one processor to train; then it
 draws as many spectrograms of each user, and the same `validation` settings, seeds and judges look at them. Results go
 to `benchmarks/results/peers.json`, `.csv` and `.md`. What is there already (same data, budget and seed) is not made
-again, so that an interrupted run goes on; delete the system's folder in --work to make it anew.
+again, so that an interrupted run goes on; delete the system's folder in --work to make it anew. All compute in
+bfloat16 where the processor has units for it, several times as fast: rows name their precision, and only rows of one
+precision are compared.
 """
 
 from __future__ import annotations
@@ -27,13 +29,16 @@ import pandas as pd
 import peer_systems
 import torch
 from peer_systems import SYSTEMS, Task
+from training_speed import matrix_product_peak
 
 from mdgen.data.dataset import read_dataset, write_dataset
+from mdgen.device import resolve_precision
 from mdgen.figures import contact_sheet
 from validation.report.row import report_row
 from validation.run import validate
 from validation.settings import ValidationSettings
 
+PRECISION = resolve_precision("auto", torch.device("cpu"))
 RESULTS = Path(__file__).parent / "results"
 #: Columns of the table; each has its value for as much real data in the line above.
 COLUMNS = {
@@ -73,6 +78,7 @@ def main() -> None:
             "data": options.name,
             "system": name,
             "budget_minutes": options.budget_minutes,
+            "precision": str(PRECISION).removeprefix("torch."),
             "seed": options.seed,
             "per_user": options.per_user,
             **made,
@@ -111,6 +117,7 @@ def make(name: str, data: Path, folder: Path, minutes: float, per_user: int, see
         "train_processor_minutes": (trained_s - task.clock.started) / 60,
         "images_per_processor_s": len(synthetic) / sampled_s,
         "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "matrix_product_gflop_per_s": matrix_product_peak(PRECISION) / 1e9,
         "lines": peer_systems.lines(name),
         "versions": {library: version(library) for library in (*SYSTEMS[name][1], "torch")},
         "python": platform.python_version(),
@@ -127,10 +134,10 @@ def judged(data: Path, folder: Path, settings: ValidationSettings) -> dict[str, 
 
 
 def record(row: dict[str, Any], results: Path) -> None:
-    """Put a row in the place of the one of the same data, system, budget and seed; write all three files."""
+    """Put a row in the place of the one of the same data, system, budget, precision and seed; write all three files."""
     file = results.with_suffix(".json")
     rows = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-    key = ("data", "system", "budget_minutes", "seed")
+    key = ("data", "system", "budget_minutes", "precision", "seed")
     rows = [old for old in rows if [old[k] for k in key] != [row[k] for k in key]] + [row]
     results.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
@@ -142,13 +149,19 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     """A table for each data set and budget, one line a system, real data above them."""
     heads = ["system", *COLUMNS.values(), "gates failed", "images/s", "GB", "lines"]
     parts = []
-    for data, minutes in dict.fromkeys((row["data"], row["budget_minutes"]) for row in rows):
-        chosen = [row for row in rows if (row["data"], row["budget_minutes"]) == (data, minutes)]
+    for table in dict.fromkeys(map(table_of, rows)):
+        chosen = [row for row in rows if table_of(row) == table]
         real = [shown(chosen[0][f"{name}_real"]) for name in COLUMNS]
         lines = [["real data, as many", *real, "", "", "", ""], *map(cells, chosen)]
-        table = [heads, ["---"] * len(heads), *lines]
-        parts += [f"## {data}, {minutes:g} minutes of one processor", "", *map(table_line, table), ""]
+        data, minutes, precision = table
+        title = f"## {data}, {minutes:g} minutes of one processor, {precision}"
+        parts += [title, "", *map(table_line, [heads, ["---"] * len(heads), *lines]), ""]
     return "\n".join(parts)
+
+
+def table_of(row: dict[str, Any]) -> tuple[str, float, str]:
+    """The table a row is a line of: its systems had the same data, minutes and kind of arithmetic."""
+    return row["data"], row["budget_minutes"], row["precision"]
 
 
 def cells(row: dict[str, Any]) -> list[str]:

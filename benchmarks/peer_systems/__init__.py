@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet, make_table, read_dataset, write_dataset
+from mdgen.device import autocast
 from mdgen.token_pipeline import load_pipeline
 from mdgen.training.schedule import Budget
 from mdgen.training.signals import Interrupted
@@ -34,8 +35,8 @@ SYSTEMS = {
     "denoising-diffusion-pytorch": ("lucidrains_pixels", ("denoising-diffusion-pytorch", "ema-pytorch")),
     "MONAI latent diffusion": ("monai_latents", ("monai", "einops")),
 }
-#: Half precision, which our recipes use on a CPU too: `with HALF:`, or `@HALF` above a function.
-HALF = torch.autocast("cpu", torch.bfloat16)
+#: Half precision where the processor is built for it, as in our recipes: `with HALF:`, or `@HALF` above a function.
+HALF = autocast("auto", torch.device("cpu"))
 #: Samples [N, C, H, W] in [-1, 1] of users with these numbers.
 Sampler = Callable[[Tensor], Tensor]
 #: Samples that are drawn at a time.

@@ -81,7 +81,7 @@ class Stack:
 
     def write(self, row: int, picture: np.ndarray) -> None:
         """Store [H, W] or [H, W, 3] of the stack's type as number `row`."""
-        left, place = memoryview(np.ascontiguousarray(picture)).cast("B"), self._offset + row * picture.nbytes
+        left, place = memoryview(picture.reshape(-1).view(np.uint8)), self._offset + row * picture.nbytes
         while left:  # where the disk ends a part is written, and the next call raises `OSError`
             written = os.pwrite(self._descriptor, left, place)
             left, place = left[written:], place + written

@@ -62,8 +62,14 @@ def test_a_budget_of_ours_counts_processor_seconds() -> None:
 
 
 def row(system: str, **changes: object) -> dict[str, object]:
-    made = {"data": "gait", "system": system, "budget_minutes": 10.0, "seed": 0, "versions": {"torch": "2"}}
-    made |= {"images_per_processor_s": 3.0, "peak_memory_gb": 1.0, "lines": 9, "failed": "texture"}
+    made = {"data": "gait", "system": system, "budget_minutes": 10.0, "precision": "float32", "seed": 0}
+    made |= {
+        "versions": {"torch": "2"},
+        "images_per_processor_s": 3.0,
+        "peak_memory_gb": 1.0,
+        "lines": 9,
+        "failed": "texture",
+    }
     made |= {name: 0.5 for column in peers.COLUMNS for name in (column, f"{column}_real")}
     return made | changes
 
@@ -80,7 +86,10 @@ def test_a_row_takes_the_place_of_its_predecessor_and_every_file_holds_all_rows(
     page = results.with_suffix(".md").read_text()
     assert page.count("| mdgen |") == 1
     assert "0.25" in page
-    assert "real data, as many" in page
+    assert page.count("real data, as many") == 1
+    peers.record(row("mdgen", precision="bfloat16"), results)
+    page = results.with_suffix(".md").read_text()
+    assert page.count("| mdgen |") == page.count("real data, as many") == 2
 
 
 def test_lines_are_those_of_the_module_without_blank_ones() -> None:

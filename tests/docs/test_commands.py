@@ -207,8 +207,8 @@ def _reason_not_run(command: list[str]) -> str | None:
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page) and page != "README.zh-CN.md"])
-def test_the_commands_of_a_page_run(page: str, materials: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_commands_of_a_page_run(page: str, materials: Path, tmp_path_factory, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("page"))  # kept: later pages copy what was made there
     Path("tiny.yaml").write_text(yaml.safe_dump({"validate": TINY_JUDGE}))
     for name in GIVEN.get(page, DEFAULT_GIVEN):
         _place(name, materials)

@@ -39,12 +39,12 @@ def drawing(name: str) -> Drawing:
     """A small figure named after a user."""
 
     def draw():
-        import matplotlib.pyplot as plt
+        from matplotlib.figure import Figure
 
         from validation.report.figures import label
 
-        figure, axis = plt.subplots(figsize=(3, 2))
-        axis.set(title=label(USERS[4]))
+        figure = Figure(figsize=(3, 2))
+        figure.subplots().set(title=label(USERS[4]))
         return figure
 
     return Drawing(name, f"About {SCRIPT}.", draw)

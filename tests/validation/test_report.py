@@ -57,6 +57,17 @@ def test_every_drawing_becomes_one_file_and_one_picture(folder, page):
     assert len([tag for tag, _ in page.tags if tag == "img"]) == len(drawn)
 
 
+def test_a_report_leaves_matplotlib_as_its_user_has_it(tmp_path):
+    import matplotlib
+    from matplotlib import pyplot
+
+    with matplotlib.rc_context({"figure.dpi": 77, "axes.grid": False}):
+        before = dict(matplotlib.rcParams)
+        write_tiny_report(tmp_path / "report")
+        assert dict(matplotlib.rcParams) == before
+        assert not pyplot.get_fignums()
+
+
 def test_the_page_carries_everything_itself(page):
     sources = [value for _, given in page.tags for name, value in given.items() if name in ("src", "href", "srcset")]
     assert sources

@@ -156,13 +156,14 @@ def _learning(reference: SpectrogramSet) -> np.ndarray:
 
 
 def _draw(positions: Sequence[Position], limit: float) -> Figure:
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     from validation.report.figures import GRAY, REAL, SYNTHETIC
 
     order = sorted(positions, key=lambda p: p.value)
     place = np.arange(len(order))
-    figure, axis = plt.subplots(figsize=(6.6, 1.2 + 0.27 * len(order)))
+    figure = Figure(figsize=(6.6, 1.2 + 0.27 * len(order)))
+    axis = figure.subplots()
     middle = np.array([p.value for p in order])
     error = np.array([[p.value - p.ci_low, p.ci_high - p.value] for p in order]).T
     spread = [2 * p.detector.spread for p in order]

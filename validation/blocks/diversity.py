@@ -252,12 +252,13 @@ def _log_interval(value: float, log_draws: np.ndarray) -> Interval:
 
 
 def _draw(found: dict[str, Variety], real: dict[str, Variety], rule: Rule) -> Figure:
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     from validation.report.figures import GRAY, REAL, SYNTHETIC, label
 
     users = list(found)
-    figure, axis = plt.subplots(figsize=(6.6, 1.2 + 0.34 * len(users)))
+    figure = Figure(figsize=(6.6, 1.2 + 0.34 * len(users)))
+    axis = figure.subplots()
     for varieties, colour, offset, name in (
         (real, REAL, -0.14, "real, held out"),
         (found, SYNTHETIC, 0.14, "synthetic"),

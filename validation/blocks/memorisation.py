@@ -195,7 +195,7 @@ def _metrics(found: Measured, per_user: pd.DataFrame, membership: Interval, limi
 
 
 def _draw_scores(found: Measured, limit: float) -> Figure:
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     from validation.report.figures import GRAY, REAL, SYNTHETIC
 
@@ -206,7 +206,8 @@ def _draw_scores(found: Measured, limit: float) -> Figure:
         (found.control.score, "#edae49", "copies made for control"),
     )
     highest = max(2 * limit, float(np.nanquantile(np.r_[found.synthetic.score, found.control.score], 0.99)))
-    figure, axis = plt.subplots(figsize=(6.6, 3.2))
+    figure = Figure(figsize=(6.6, 3.2))
+    axis = figure.subplots()
     for values, colour, name in sets:
         known = values[np.isfinite(values)].clip(-4, highest)
         heights, edges = np.histogram(
@@ -220,7 +221,7 @@ def _draw_scores(found: Measured, limit: float) -> Figure:
 
 
 def _draw_pairs(synthetic: SpectrogramSet, train: SpectrogramSet, found: Closest) -> Figure:
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     from validation.report.figures import label
 
@@ -228,7 +229,7 @@ def _draw_pairs(synthetic: SpectrogramSet, train: SpectrogramSet, found: Closest
     order = order[found.index[order] >= 0]
     columns = max(1, min(10, len(order)))
     rows = 2 * max(1, -(-len(order) // columns))
-    figure = plt.figure(figsize=(1.3 * columns, 1.5 * rows))
+    figure = Figure(figsize=(1.3 * columns, 1.5 * rows))
     axis = figure.add_axes((0, 0, 1, 1))
     for place, query in enumerate(order):
         across, down = place % columns, 2 * (place // columns)

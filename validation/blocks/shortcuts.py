@@ -192,7 +192,7 @@ def _metrics(found: Measured) -> list[Metric]:
 
 
 def _draw(found: Measured, judge: float) -> Figure:
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     from validation.report.figures import GRAY, REAL, SYNTHETIC
 
@@ -202,7 +202,8 @@ def _draw(found: Measured, judge: float) -> Figure:
         "background, real": (float(found.real.test.mean()), REAL),
         "background, synthetic": (float(found.transfer.mean()), SYNTHETIC),
     }
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.6), width_ratios=(1, 1.3))
+    figure = Figure(figsize=(9.6, 4.6))
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
     left.barh(list(bars), [value for value, _ in bars.values()], color=[colour for _, colour in bars.values()])
     left.invert_yaxis()
     left.set(xlim=(0, 1), xlabel="users recognised")

@@ -146,11 +146,14 @@ def unseen_rows(real: SpectrogramSet, users: Sequence[str]) -> SpectrogramSet:
 
 def draw_transfer(per_user: pd.DataFrame) -> Figure:
     """TSTR beside TRTR of every user; `per_user` as of `Transfer`."""
+    from matplotlib.figure import Figure
+
     from validation.report.figures import REAL as REAL_COLOUR
     from validation.report.figures import SYNTHETIC as SYNTHETIC_COLOUR
-    from validation.report.figures import label, plt
+    from validation.report.figures import label
 
-    figure, axis = plt.subplots(figsize=(6.6, 1.2 + 0.34 * len(per_user)))
+    figure = Figure(figsize=(6.6, 1.2 + 0.34 * len(per_user)))
+    axis = figure.subplots()
     for name, colour, offset, title in (
         ("trtr", REAL_COLOUR, -0.14, "trained on real"),
         ("tstr", SYNTHETIC_COLOUR, 0.14, "trained on synthetic"),
@@ -167,7 +170,9 @@ def draw_transfer(per_user: pd.DataFrame) -> Figure:
 
 def draw_curves(unseen: Curve, users: np.ndarray) -> Figure:
     """Accuracy of every arm over the real windows per user (as many synthetic ones, for the arm without real)."""
-    from validation.report.figures import GRAY, plt
+    from matplotlib.figure import Figure
+
+    from validation.report.figures import GRAY
     from validation.report.figures import REAL as REAL_COLOUR
     from validation.report.figures import SYNTHETIC as SYNTHETIC_COLOUR
 
@@ -181,7 +186,8 @@ def draw_curves(unseen: Curve, users: np.ndarray) -> Figure:
         SYNTHETIC: (GRAY, "-", "synthetic, as many"),
     }
     budgets = sorted({budget for budget, _ in unseen})
-    figure, axis = plt.subplots(figsize=(6.6, 4.2))
+    figure = Figure(figsize=(6.6, 4.2))
+    axis = figure.subplots()
     for arm, (colour, line, title) in styles.items():
         by_draw = np.array([draw_macros(unseen[budget, arm], users) for budget in budgets])  # (budgets, draws)
         mean, deviation = by_draw.mean(axis=1), by_draw.std(axis=1)

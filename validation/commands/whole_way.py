@@ -38,6 +38,7 @@ def quickstart(
     sessions: Annotated[int, typer.Option(help="Sessions per walker.")] = 6,
     windows: Annotated[int, typer.Option(help="Spectrograms per session.")] = 20,
     size: Annotated[int, typer.Option(help="Pixels a side.")] = 64,
+    max_minutes: MinutesOption = None,
     quick: QuickOption = False,
     config: ConfigOption = "quickstart",
     overrides: SetOption = None,
@@ -58,7 +59,7 @@ def quickstart(
     if not (out / "data" / "manifest.csv").exists():
         progress.say(f"1/5 simulating {users} walkers")
         write_dataset(simulate_walkers(users, sessions, windows, size, seed), out / "data")
-    return go_the_whole_way(read_dataset(out / "data"), out, recipe, settings, device, progress)
+    return go_the_whole_way(read_dataset(out / "data"), out, recipe, settings, device, progress, max_minutes)
 
 
 @command
@@ -100,7 +101,10 @@ def go_the_whole_way(
     real: SpectrogramSet, out: Path, recipe: Recipe, settings: ValidationSettings, device: str, progress: Progress,
     max_minutes: float | None = None,
 ) -> int:  # fmt: skip
-    """From a data set to `out/report` by `out/run` and `out/synthetic`, each only if it is not there; the exit code."""
+    """From a data set to `out/report` by `out/run` and `out/synthetic`, each only if it is not there; the exit code.
+
+    max_minutes: for both trainings together; what the autoencoder leaves of its share is the denoiser's.
+    """
     from mdgen.benchmarks import AUTOENCODER_SHARE
     from mdgen.data.dataset import read_dataset
     from mdgen.generate import write_synthetic
@@ -112,13 +116,13 @@ def go_the_whole_way(
     run, synthetic, report = (out / name for name in ("run", "synthetic", "report"))
     if (report / "summary.json").exists():
         return tasks.print_verdict(report)
+    budget = Budget.of(max_minutes)
     if not (run / "logs" / "autoencoder_check.json").exists():
         progress.say("2/5 training the autoencoder")
-        budget = Budget.of(max_minutes and max_minutes * AUTOENCODER_SHARE)
-        stage_1(real, run, recipe, device, True, progress, budget)
+        first = Budget.of(max_minutes and max_minutes * AUTOENCODER_SHARE)
+        stage_1(real, run, recipe, device, True, progress, first)
     if not (run / "model_index.json").exists():
         progress.say("3/5 training the denoiser")
-        budget = Budget.of(max_minutes and max_minutes * (1 - AUTOENCODER_SHARE))
         train_denoiser(real, Run(run), recipe, device=device, progress=progress, budget=budget)
     progress.say("4/5 generating")
     write_synthetic(run, recipe.generate, synthetic, seed=settings.seed, device=device, progress=progress)

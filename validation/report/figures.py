@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -37,14 +34,19 @@ MORE_FONTS = (
 )  # fmt: skip
 FONTS = ["sans-serif", *sorted(set(MORE_FONTS) & set(fontManager.get_font_names()), key=MORE_FONTS.index)]
 
-sns.set_theme(style="whitegrid", context="notebook", rc={"figure.dpi": 110, "axes.titlesize": 11, "font.size": 10})
-plt.rcParams["font.family"] = FONTS
+
+@contextmanager
+def report_style() -> Iterator[None]:
+    """Inside, pictures are drawn as a report shows them; matplotlib's own settings stay as whoever calls has them."""
+    with matplotlib.rc_context():
+        changes = {"figure.dpi": 110, "axes.titlesize": 11, "font.size": 10, "font.family": FONTS}
+        sns.set_theme(style="whitegrid", context="notebook", color_codes=False, rc=changes)
+        yield
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write as PNG, as fine as the page wants it, and close."""
+    """Write as PNG, as fine as the page wants it."""
     figure.savefig(path, dpi=PIXELS_PER_INCH * SHARPNESS, bbox_inches="tight")
-    plt.close(figure)
     return path
 
 
@@ -55,7 +57,8 @@ def gallery(real: SpectrogramSet, synthetic: SpectrogramSet, train: SpectrogramS
     of `train` for each row of `synthetic`.
     """
     margins = {"left": 0.07, "right": 0.88, "bottom": 0.17, "top": 0.87, "wspace": 0.07}
-    figure, axes = plt.subplots(1, 3, figsize=(5.5, 2.1), sharex=True, sharey=True, gridspec_kw=margins)
+    figure = Figure(figsize=(5.5, 2.1))
+    axes = figure.subplots(1, 3, sharex=True, sharey=True, gridspec_kw=margins)
     known = {**synthetic.axes(), **real.axes()}
     extent = _extent(known)
     chosen = int(np.argsort(near.similarity)[len(near.similarity) // 2])
@@ -84,7 +87,8 @@ def gallery(real: SpectrogramSet, synthetic: SpectrogramSet, train: SpectrogramS
 def user_accuracy(synthetic: Recognition, real: Recognition, threshold: float) -> Figure:
     """Accuracy of each user with its Wilson interval, synthetic beside held-out real."""
     users = list(synthetic.per_user.index)
-    figure, axis = plt.subplots(figsize=(6.6, 1.2 + 0.34 * len(users)))
+    figure = Figure(figsize=(6.6, 1.2 + 0.34 * len(users)))
+    axis = figure.subplots()
     for found, colour, offset, name in (
         (real, REAL, -0.14, "real, held out"),
         (synthetic, SYNTHETIC, 0.14, "synthetic"),
@@ -106,7 +110,8 @@ def confusion(synthetic: Recognition, real: Recognition, classes: Sequence[str])
     users = [label(u) for u in synthetic.per_user.index]
     others = [label(c) for c in classes if c not in set(synthetic.per_user.index)]
     side = 1.6 + 0.3 * len(users + others)
-    figure, axes = plt.subplots(1, 2, figsize=(2 * side + 1, 0.8 * side + 1), sharey=True)
+    figure = Figure(figsize=(2 * side + 1, 0.8 * side + 1))
+    axes = figure.subplots(1, 2, sharey=True)
     for axis, found, title in zip(axes, (real, synthetic), ("real, held out", "synthetic"), strict=True):
         table = pd.DataFrame(found.confusion, index=users, columns=users + others)
         heat_map(axis, table, "Blues", written=len(users) <= 8)
@@ -118,7 +123,8 @@ def confusion(synthetic: Recognition, real: Recognition, classes: Sequence[str])
 
 def verification(result: VerificationResult) -> Figure:
     """Densities of the five score sets, and both ROC curves."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8))
+    figure = Figure(figsize=(9, 3.8))
+    left, right = figure.subplots(1, 2)
     sets = (
         (result.real_real.genuine, REAL, "-", "real-real, same person"),
         (result.real_real.impostor, REAL, ":", "real-real, other person"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy.stats import gaussian_kde
 
 from mdgen.data.dataset import SpectrogramSet
@@ -20,9 +20,8 @@ from validation.report.figures import REAL, SYNTHETIC, label
 def distributions(real: Windows, synthetic: Windows, quantities: Sequence[str], users: Sequence[str]) -> Figure:
     """One panel per quantity: each user's real windows beside the synthetic ones."""
     names = [label(user) for user in users]
-    figure, axes = plt.subplots(
-        len(quantities), 1, figsize=(1.6 + 0.62 * len(users), 2.1 * len(quantities)), sharex=True, squeeze=False
-    )
+    figure = Figure(figsize=(1.6 + 0.62 * len(users), 2.1 * len(quantities)))
+    axes = figure.subplots(len(quantities), 1, sharex=True, squeeze=False)
     for axis, quantity in zip(axes[:, 0], quantities, strict=True):
         for windows, side, colour in ((real, -1, REAL), (synthetic, 1, SYNTHETIC)):
             values = windows.values[quantity].to_numpy(float)
@@ -33,7 +32,7 @@ def distributions(real: Windows, synthetic: Windows, quantities: Sequence[str], 
         )
         axis.yaxis.label.set_size(9)
         axis.grid(axis="x", visible=False)
-    handles = [plt.Line2D([], [], color=colour, linewidth=6, label=name) for name, colour in
+    handles = [Line2D([], [], color=colour, linewidth=6, label=name) for name, colour in
                (("real", REAL), ("synthetic", SYNTHETIC))]  # fmt: skip
     axes[0, 0].legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize=9)
     axes[-1, 0].set_xlim(-0.5, len(users) - 0.5)
@@ -44,7 +43,8 @@ def distributions(real: Windows, synthetic: Windows, quantities: Sequence[str], 
 
 def traces(real: SpectrogramSet, synthetic: SpectrogramSet, users: Sequence[str], physical: bool) -> Figure:
     """Torso ridge (white) and envelopes (black) as they were measured: per user two real and two synthetic windows."""
-    figure, axes = plt.subplots(len(users), 4, figsize=(9.6, 2.1 * len(users)), squeeze=False, sharex=True, sharey=True)
+    figure = Figure(figsize=(9.6, 2.1 * len(users)))
+    axes = figure.subplots(len(users), 4, squeeze=False, sharex=True, sharey=True)
     for row, user in zip(axes, users, strict=True):
         for place, (data, name) in enumerate(((real, "real"), (synthetic, "synthetic"))):
             rows = np.flatnonzero(data.table["user"] == user)

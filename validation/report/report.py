@@ -75,8 +75,12 @@ def write_report(
     "fail"), fails (names of gates) and numbers. metrics: everything measured; the page shows each finding its own. The
     page makes no request, runs no script but its own, and treats every name and note as text.
     """
+    from validation.report.figures import report_style
+
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
+    with report_style():
+        gallery, sections = draw_gallery(figures, sets, users, settings), draw_sections(figures, findings)
     shown = _without_empty_columns(users.assign(fails=users["fails"].map(gate_names)))
     long = {key: tree for key, tree in summary["provenance"].items() if key in ("settings", "limits")}
     brief = {key: tree for key, tree in summary["provenance"].items() if key not in long}
@@ -87,11 +91,11 @@ def write_report(
         gates=dict(sorted(summary["gates"].items(), key=lambda item: URGENCY.index(item[1]["status"]))),
         rules=rules,
         warnings=all_warnings(summary, findings),
-        gallery=draw_gallery(figures, sets, users, settings),
+        gallery=gallery,
         users=shown,
         groups=column_groups(shown, findings),
         failing=failing_users(users),
-        sections=draw_sections(figures, findings),
+        sections=sections,
         open_questions=open_questions(summary["gates"]),
         provenance=flat(brief),
         settings=flat(long),

@@ -108,11 +108,12 @@ def markdown(table: pd.DataFrame) -> str:
 
 def draw(table: pd.DataFrame) -> Figure:
     """Accuracy by recordings, a line per arm, a panel per classifier, as recorded."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     table = table[table["view"] == table["view"].iloc[0]]
     names = list(dict.fromkeys(table["classifier"]))
-    figure, axes = plt.subplots(1, len(names), figsize=(4.2 * len(names), 3.6), sharey=True, squeeze=False)
+    figure = Figure(figsize=(4.2 * len(names), 3.6))
+    axes = figure.subplots(1, len(names), sharey=True, squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
         part = table[table["classifier"] == name]
         part = part[part["windows"] == part["windows"].max()]
