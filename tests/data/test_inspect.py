@@ -90,6 +90,22 @@ def test_small_sets_train_shorter_and_overlapping_ones_are_cut_anew(facts):
     assert make_plan(replace(facts, overlap=0.75, common_course=0.5)).recipe().data.augment.time_shift is False
 
 
+def test_a_plan_for_data_as_a_recipe_was_measured_on_is_that_recipe(facts):
+    counts = {"windows": 1080, "users": 8, "train_windows": 524, "train_least": 56, "independent": 312}
+    gait = replace(facts, **counts, overlap=0.75, common_course=0.57)
+    plan = make_plan(gait)
+    shipped, recommended = load_recipe("gait"), plan.recipe()
+    assert plan.base == "gait"
+    for part in ("autoencoder", "diffusion"):
+        assert getattr(recommended, part) == getattr(shipped, part)
+    taught = {"checkpoint_every": shipped.denoiser.training.checkpoint_every}
+    training = recommended.denoiser.training.model_copy(update=taught)
+    assert recommended.denoiser.model_copy(update={"training": training}) == shipped.denoiser
+    assert recommended.generate.model_copy(update={"per_user": shipped.generate.per_user}) == shipped.generate
+    assert make_plan(replace(gait, overlap=0.0)).base == "gestures"
+    assert make_plan(replace(gait, common_course=0.0)).base == "quickstart"
+
+
 def test_large_pictures_get_the_large_recipe(facts):
     large = replace(facts, height=256, width=256, native_side=128)
     plan = make_plan(large)
