@@ -8,9 +8,10 @@ import pytest
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from validation import context as context_module
 from validation.blocks.conditioning import assess_conditioning
-from validation.blocks.fidelity import assess_fidelity, session_distances
+from validation.blocks.fidelity import assess_fidelity
 from validation.context import Context
-from validation.measures.coded import balanced, coded_sets, sampled
+from validation.measures.feature_sets import balanced, feature_sets, sampled
+from validation.measures.real_distances import session_distances
 from validation.networks.encoders import Encoder, EncoderUnavailable, pixel_levels
 from validation.results import FAIL, INCONCLUSIVE, PASS, UNAVAILABLE
 from validation.sets import prepare_sets
@@ -183,7 +184,7 @@ def test_every_distance_has_its_real_ceiling_beside_it(base):
 
 
 def test_recordings_of_one_person_are_the_measure_and_their_absence_is_said(base):
-    real = coded_sets(base, "pixels_pca64")["train"]
+    real = feature_sets(base, "pixels_pca64")["train"]
     kernel = np.eye(len(real))
     assert len(session_distances(kernel, real, list(USERS), np.random.default_rng(0), 7)) == 7
     one = replace(real, units=real.users)
@@ -220,7 +221,7 @@ def test_sets_are_sampled_evenly_and_compared_at_equal_numbers(base):
     some = sampled(data, 50)
     assert some.table["user"].value_counts().tolist() == [10] * 5
     assert sampled(data, 50).fingerprint() == some.fingerprint()
-    coded = coded_sets(base, "pixel_levels")
+    coded = feature_sets(base, "pixel_levels")
     parts = balanced(np.random.default_rng(0), list(USERS), coded["synthetic"], coded["test"].select(np.arange(70)))
     assert len(parts[0]) == len(parts[1])
     assert sorted(parts[0].users) == sorted(parts[1].users)
@@ -234,7 +235,7 @@ def test_a_table_of_quantities_with_gaps_can_be_an_encoder(base):
 
     context = base.judging(fresh())
     context.once(("encoder", "numbers"), lambda: Encoder("numbers", numbers, mixed_units=True))
-    coded = coded_sets(context, "numbers")["synthetic"].features
+    coded = feature_sets(context, "numbers")["synthetic"].features
     assert np.isfinite(coded).all()
     assert 0.1 < coded.std(axis=0)[1] / coded.std(axis=0)[0] < 10
 

@@ -19,8 +19,8 @@ from sklearn.pipeline import make_pipeline
 
 from validation.context import Context
 from validation.findings import Drawing, Finding
-from validation.measures.coded import Coded, coded_sets, joined
 from validation.measures.distances import cross_distances, half_of_each, polynomial_kernel, standardise
+from validation.measures.feature_sets import FeatureSet, feature_sets, joined
 from validation.measures.recognition import wilson_interval
 from validation.networks.encoders import PIXEL_STATISTICS, EncoderUnavailable
 from validation.results import FAIL, INCONCLUSIVE, PASS, UNAVAILABLE, Gate, Metric
@@ -71,7 +71,7 @@ def assess_conditioning(context: Context) -> Finding:
     for name in context.settings.encoders:
         if name not in PIXEL_STATISTICS:
             try:
-                crossed = cross(name, coded_sets(context, name), context)
+                crossed = cross(name, feature_sets(context, name), context)
             except EncoderUnavailable:
                 continue
             found += [crossed] if crossed else []
@@ -90,7 +90,7 @@ def assess_conditioning(context: Context) -> Finding:
     )  # fmt: skip
 
 
-def cross(name: str, sets: dict[str, Coded], context: Context) -> Crossed | None:
+def cross(name: str, sets: dict[str, FeatureSet], context: Context) -> Crossed | None:
     """Synthetic and train rows of every user against the held-out real rows (roles test and val) of every user.
 
     None where fewer than two users have two rows everywhere.
@@ -105,7 +105,7 @@ def cross(name: str, sets: dict[str, Coded], context: Context) -> Crossed | None
     return Crossed(name, *(against(part, real, users, rng) for part in (synthetic, train)))
 
 
-def discriminate(labelled: Coded, parts: list[Coded]) -> list[Coded]:
+def discriminate(labelled: FeatureSet, parts: list[FeatureSet]) -> list[FeatureSet]:
     """`parts` in the linear discriminants of the users of `labelled`, after at most 64 principal components.
 
     As within-class covariance normalisation does in speaker verification (Hatch et al. 2006): directions in which one
@@ -121,7 +121,7 @@ def discriminate(labelled: Coded, parts: list[Coded]) -> list[Coded]:
     return [part.with_features(features) for part, features in zip(parts, scaled, strict=True)]
 
 
-def against(some: Coded, real: Coded, users: list[str], rng: np.random.Generator, draws: int = DRAWS) -> Rows:
+def against(some: FeatureSet, real: FeatureSet, users: list[str], rng: np.random.Generator, draws: int = DRAWS) -> Rows:
     """The rows of `some`, user by user, against those of `real`."""
     features = np.concatenate([some.features, real.features])
     kernel = polynomial_kernel(features, features)

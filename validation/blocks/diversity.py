@@ -191,8 +191,8 @@ def _features(context: Context, name: str, data: SpectrogramSet) -> Features:
         ("components", name),
         lambda: PCA(min(COMPONENTS, *known.shape, len(known) - 1), svd_solver="full").fit((known - mean) / spread),
     )
-    coded, owner = model.transform((context.features(name, data) - mean) / spread), data.table["user"].to_numpy()
-    return {user: coded[owner == user] for user in context.sets.users}
+    projected, owner = model.transform((context.features(name, data) - mean) / spread), data.table["user"].to_numpy()
+    return {user: projected[owner == user] for user in context.sets.users}
 
 
 def _varieties(context: Context, real: Features, other: Features, draws: int | None = None) -> dict[str, Variety]:

@@ -7,7 +7,6 @@ data may not do to them, seen through several encoders.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,18 +14,16 @@ import pandas as pd
 
 from validation.context import Context
 from validation.findings import Drawing, Finding
-from validation.measures.coded import Coded, balanced, coded_sets, joined
 from validation.measures.distances import (
     KernelTest,
-    cross_distances,
     frechet_distance,
     frechet_distance_infinite,
-    half_of_each,
     kernel_test,
-    paired_distances,
     polynomial_kernel,
 )
+from validation.measures.feature_sets import FeatureSet, balanced, feature_sets, joined
 from validation.measures.neighbourhoods import NEIGHBOURS, Neighbourhoods, neighbourhoods
+from validation.measures.real_distances import HIGH, person_distance, session_distances, user_ratios
 from validation.networks.encoders import PIXEL_STATISTICS, EncoderUnavailable
 from validation.networks.inception import NAME as INCEPTION
 from validation.networks.inception import inception_score
@@ -37,10 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MINIMUM = 8
-#: Upper end of what happens between real sessions.
-HIGH = 0.95
-#: Halves drawn for the interval of one user.
-USER_DRAWS = 60
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,7 @@ def assess_fidelity(context: Context) -> Finding:
     missing: list[Metric] = []
     for name in (*context.settings.encoders, INCEPTION):
         try:
-            result = compare(name, coded_sets(context, name), context, rule["person_share"])
+            result = compare(name, feature_sets(context, name), context, rule["person_share"])
         except EncoderUnavailable as error:
             if name != INCEPTION:
                 missing.append(Metric("kid", None, name, direction="lower", status=UNAVAILABLE, note=str(error)))
@@ -95,7 +88,7 @@ def assess_fidelity(context: Context) -> Finding:
     )
 
 
-def compare(name: str, sets: dict[str, Coded], context: Context, person_share: float) -> Compared | Metric:
+def compare(name: str, sets: dict[str, FeatureSet], context: Context, person_share: float) -> Compared | Metric:
     """All distances of one encoder; a row that says why where there are too few images."""
     users, settings, rng = context.sets.users, context.settings, context.rng(f"fidelity {name}")
     test, train, synthetic = balanced(rng, users, sets["test"], sets["train"], sets["synthetic"])
@@ -107,61 +100,13 @@ def compare(name: str, sets: dict[str, Coded], context: Context, person_share: f
     to_synthetic = kernel_test(test.features, synthetic.features, rng, settings.bootstrap_draws)
     to_train = kernel_test(test.features, train.features, rng, settings.bootstrap_draws)
     sessions = session_distances(kernel, real, users, rng, settings.null_draws)
-    persons = np.median(off_diagonal(cross_distances(kernel, *[_present(real, users)] * 2)))
+    least = person_share * person_distance(kernel, real, users)
     high = float(np.quantile(sessions, HIGH)) if len(sessions) else 0.0
-    reference = max(high, to_train.value, person_share * float(persons), 1e-9)
-    each = user_ratios(kernel, real, sets["synthetic"], users, person_share * float(persons), rng)
+    reference = max(high, to_train.value, least, 1e-9)
+    each = user_ratios(kernel, real, sets["synthetic"], users, least, rng)
     metrics = _distance_rows(name, test, {"synthetic": synthetic, "train": train}, [to_synthetic, to_train], rng)
     metrics.append(_session_row(name, sessions, reference))
     return Compared(name, to_synthetic, to_train, sessions, reference, each, len(test), metrics)
-
-
-def session_distances(
-    kernel: np.ndarray, real: Coded, users: list[str], rng: np.random.Generator, draws: int
-) -> np.ndarray:
-    """Kernel distances of one recording of every user to another of the same users, chosen anew each time: [draws].
-
-    What another day does to a set. Empty where fewer than two users have two recordings of two windows or more.
-    """
-    units = [_units(real, user) for user in users]
-    units = [choice for choice in units if len(choice) > 1]
-    if len(units) < 2:
-        return np.empty(0)
-    first, second = (np.zeros((draws, len(real)), bool) for _ in range(2))
-    for draw in range(draws):
-        for choice in units:
-            one, other = rng.choice(len(choice), 2, replace=False)
-            first[draw] |= choice[one]
-            second[draw] |= choice[other]
-    return paired_distances(kernel, first, second)
-
-
-def user_ratios(
-    kernel: np.ndarray, real: Coded, synthetic: Coded, users: list[str], least: float, rng: np.random.Generator
-) -> pd.DataFrame:
-    """Each user's synthetic rows against the same user's real ones: index user; ratio, ci_low, ci_high.
-
-    Over the greatest distance between two recordings of this user, over the upper end of all users' ones, and over
-    `least`, whichever is greatest. Users with fewer than four rows on a side are left out.
-    """
-    apart = {user: _distances_between(kernel, _units(real, user)) for user in users}
-    known = [value for values in apart.values() for value in values]
-    usual = float(np.quantile(known, HIGH)) if known else 0.0
-    rows = {}
-    for user in users:
-        mine, fake = real.features[real.users == user], synthetic.features[synthetic.users == user]
-        if min(len(mine), len(fake)) < 4:
-            continue
-        both = np.concatenate([mine, fake])
-        side = np.repeat((np.arange(len(both)) < len(mine))[None], USER_DRAWS + 1, axis=0)
-        halves = (
-            np.concatenate([side[:1], half_of_each(side[1:], rng)]),
-            np.concatenate([~side[:1], half_of_each(~side[1:], rng)]),
-        )
-        value, *drawn = paired_distances(polynomial_kernel(both, both), *halves)
-        scale, margin = max(usual, least, 1e-9, *apart[user]), 1.96 * float(np.std(drawn))
-        rows[user] = (value / scale, (value - margin) / scale, (value + margin) / scale)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["ratio", "ci_low", "ci_high"])
 
 
 def failing_users(found: list[Compared], rule: Rule) -> dict[str, str]:
@@ -203,47 +148,23 @@ def limit_of(encoder: str, rule: Rule) -> float:
     return rule["pixel_ratio"] if encoder in PIXEL_STATISTICS else rule["ratio"]
 
 
-def off_diagonal(matrix: np.ndarray) -> np.ndarray:
-    """The entries of a square matrix beside its diagonal."""
-    return matrix[~np.eye(len(matrix), dtype=bool)]
-
-
-def _present(real: Coded, users: list[str]) -> np.ndarray:
-    members = real.members(users)
-    return members[members.sum(axis=1) > 1]
-
-
-def _units(real: Coded, user: str) -> list[np.ndarray]:
-    """Rows of each recording of a user that has two or more: list of bool [N]."""
-    masks = [real.units == unit for unit in np.unique(real.units[real.users == user])]
-    return [mask for mask in masks if mask.sum() > 1]
-
-
-def _distances_between(kernel: np.ndarray, units: list[np.ndarray]) -> np.ndarray:
-    if len(units) < 2:
-        return np.empty(0)
-    rows = np.flatnonzero(np.any(units, axis=0))
-    kernel, pairs = kernel[np.ix_(rows, rows)], list(combinations([unit[rows] for unit in units], 2))
-    return paired_distances(kernel, *(np.stack(side) for side in zip(*pairs, strict=True)))
-
-
 def _distance_rows(
-    name: str, test: Coded, others: dict[str, Coded], tests: list[KernelTest], rng: np.random.Generator
+    name: str, test: FeatureSet, others: dict[str, FeatureSet], tests: list[KernelTest], rng: np.random.Generator
 ) -> list[Metric]:
     singular = "fewer images than features: only comparable at this N" if len(test) <= test.features.shape[1] else ""
     rows = []
-    for (other, coded), found in zip(others.items(), tests, strict=True):
-        base = Metric("kid", found.value, name, set_a="test", set_b=other, n_a=len(test), n_b=len(coded))
+    for (other, rival), found in zip(others.items(), tests, strict=True):
+        base = Metric("kid", found.value, name, set_a="test", set_b=other, n_a=len(test), n_b=len(rival))
         base = replace(base, direction="lower")
         note = f"p = {found.p_value:.3g} for equal distributions"
         rows.append(replace(base, ci_low=found.ci_low, ci_high=found.ci_high, note=note))
-        frechet = max(0.0, frechet_distance(test.features, coded.features))
+        frechet = max(0.0, frechet_distance(test.features, rival.features))
         rows.append(replace(base, metric="frechet_distance", value=frechet, note=singular))
-        infinite = frechet_distance_infinite(test.features, coded.features, rng)
+        infinite = frechet_distance_infinite(test.features, rival.features, rng)
         if infinite is not None:
             rows.append(replace(base, metric="frechet_distance_infinite", value=infinite, note="extrapolated"))
         if len(test) > NEIGHBOURS:
-            rows += _neighbourhood_rows(base, neighbourhoods(test.features, coded.features))
+            rows += _neighbourhood_rows(base, neighbourhoods(test.features, rival.features))
     return rows
 
 

@@ -12,7 +12,7 @@ from validation.measures.distances import standardise, standardise_columns
 
 
 @dataclass(frozen=True)
-class Coded:
+class FeatureSet:
     """features: float64 [N, D]. users, units: text [N]; a unit is a (user, session, recording), one sample of a day."""
 
     features: np.ndarray
@@ -22,12 +22,12 @@ class Coded:
     def __len__(self) -> int:
         return len(self.features)
 
-    def select(self, rows: np.ndarray) -> Coded:
+    def select(self, rows: np.ndarray) -> FeatureSet:
         """Some rows, as positions or bool [N]."""
-        return Coded(self.features[rows], self.users[rows], self.units[rows])
+        return FeatureSet(self.features[rows], self.users[rows], self.units[rows])
 
-    def with_features(self, features: np.ndarray) -> Coded:
-        """The same rows coded otherwise."""
+    def with_features(self, features: np.ndarray) -> FeatureSet:
+        """The same rows with other features."""
         return replace(self, features=features)
 
     def members(self, users: list[str]) -> np.ndarray:
@@ -35,7 +35,7 @@ class Coded:
         return np.asarray(users)[:, None] == self.users
 
 
-def coded_sets(context: Context, encoder: str) -> dict[str, Coded]:
+def feature_sets(context: Context, encoder: str) -> dict[str, FeatureSet]:
     """Roles judge, val, train, test and the synthetic set through `encoder`, scaled by roles judge and val.
 
     At most `max_encoded_images` rows of each, evenly over its users; the same rows for every encoder and block.
@@ -48,14 +48,14 @@ def coded_sets(context: Context, encoder: str) -> dict[str, Coded]:
     scale = standardise_columns if context.encoder(encoder).mixed_units else standardise
     scaled = scale(reference, *raw.values())
     return {
-        name: Coded(features, given[name].table["user"].to_numpy(str), given[name].groups.to_numpy(str))
+        name: FeatureSet(features, given[name].table["user"].to_numpy(str), given[name].groups.to_numpy(str))
         for name, features in zip(raw, scaled, strict=True)
     }
 
 
-def joined(*parts: Coded) -> Coded:
+def joined(*parts: FeatureSet) -> FeatureSet:
     """The rows of all `parts`."""
-    return Coded(
+    return FeatureSet(
         np.concatenate([p.features for p in parts]),
         np.concatenate([p.users for p in parts]),
         np.concatenate([p.units for p in parts]),
@@ -71,7 +71,7 @@ def sampled(data: SpectrogramSet, limit: int) -> SpectrogramSet:
     return data.select(np.sort(np.concatenate([_some(rng, users == user, share) for user in data.users])))
 
 
-def balanced(rng: np.random.Generator, users: list[str], *parts: Coded) -> list[Coded]:
+def balanced(rng: np.random.Generator, users: list[str], *parts: FeatureSet) -> list[FeatureSet]:
     """Equally many rows of every user in all of `parts`: the most that each of them has."""
     rows: list[list[np.ndarray]] = [[] for _ in parts]
     for user in users:
