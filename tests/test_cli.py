@@ -124,6 +124,12 @@ def test_bad_input_gives_one_line_and_exit_code_2_and_leaves_nothing(tmp_path, d
         assert not (tmp_path / "out").exists(), said
 
 
+def test_simulate_refuses_a_folder_that_is_not_empty_before_it_works(dataset, monkeypatch) -> None:
+    monkeypatch.setattr("mdgen.data.simulator.simulate", lambda *_, **__: pytest.fail("simulated first"))
+    code, output = run("simulate", "--out", dataset)
+    assert code == 2, output
+
+
 def test_a_full_disk_is_exit_code_4_and_leaves_nothing(tmp_path, monkeypatch) -> None:
     import mdgen.data.formats
 

@@ -40,9 +40,11 @@ def simulate(
 
     Example: mdgen simulate --out data --users 12 --sessions 6 --windows 20 --size 64 --seed 0
     """
+    from mdgen.data.folders import require_free
     from mdgen.data.simulator import make_scene, simulated_truth, whole_numbers, write_simulated
     from mdgen.data.simulator import simulate as simulate_people
 
+    require_free(out)
     fit = _likeness(like, seed)
     scene = make_scene(
         activities.split(","),
