@@ -46,6 +46,11 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def lacks_half_precision(device: str) -> bool:
+    """Whether `precision: auto` means float32 on this device ("auto", "cpu", "cuda"), several times as slow."""
+    return resolve_precision("auto", torch.device(resolve_device(device))) == torch.float32
+
+
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """A context that computes in `resolve_precision`.
 

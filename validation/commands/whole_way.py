@@ -52,10 +52,13 @@ def quickstart(
     from mdgen.config import load_recipe
     from mdgen.data.dataset import read_dataset, write_dataset
     from mdgen.data.simulator import simulate as simulate_walkers
+    from mdgen.device import lacks_half_precision
 
     recipe = load_recipe(config, [*(overrides or ()), f"seed={seed}"])
     settings = judge_settings(recipe, seed=seed, quick=quick)
     progress = make_progress()
+    if max_minutes is None and lacks_half_precision(device):
+        progress.say("no half-precision units here, so training takes several times as long: --max-minutes limits it")
     if not (out / "data" / "manifest.csv").exists():
         progress.say(f"1/5 simulating {users} walkers")
         write_dataset(simulate_walkers(users, sessions, windows, size, seed), out / "data")
