@@ -96,14 +96,14 @@ SMALL_UNET: dict[str, Any] = {
 }
 
 #: Commands that only read, so that each combination of their options is run once; a repeated one gets a copy of what
-#: the first made.
+#: the first made, which is kept beside the materials.
 READING = ("validate", "visualize", "inspect", "check", "augment-study")
 
 runner = CliRunner()
 made_before: dict[tuple[str, str], Path | None] = {}
 
 
-def run_or_copy(arguments: list[str]) -> None:
+def run_or_copy(arguments: list[str], materials: Path) -> None:
     """Run a command in the current folder, or copy what it made before with the same options on like data."""
     given = _context(arguments[0], [*arguments[1:], *TINY.get(arguments[0], [])]).params
     own = ("data", "run", "real", "synthetic", "out")
@@ -113,8 +113,9 @@ def run_or_copy(arguments: list[str]) -> None:
         _make_room(arguments)
         run(arguments)
         if arguments[0] in READING and "--compare" not in arguments:
-            made_before[key] = out
-    elif (known := made_before[key]) != out:
+            kept = materials / f"made-{len(made_before)}"
+            made_before[key] = shutil.copytree(out, kept) if out else None
+    elif known := made_before[key]:
         _make_room(arguments)
         shutil.copytree(known, out)
 
@@ -169,7 +170,7 @@ def _place(name: str, materials: Path) -> None:
         DDPMScheduler().save_pretrained(f"{name}/scheduler")
     elif name == "report":
         run(["generate", "--run", str(materials / "trained"), "--out", "for-report"])
-        run_or_copy(["validate", "--real", "data", "--synthetic", "for-report", "--out", name])
+        run_or_copy(["validate", "--real", "data", "--synthetic", "for-report", "--out", name], materials)
     elif name == "data of whole recordings":
         run(["simulate", "--out", "data"], ["--users", "4", "--sessions", "6", "--windows", "5", "--size", "32"])
     else:
@@ -207,8 +208,8 @@ def _reason_not_run(command: list[str]) -> str | None:
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page) and page != "README.zh-CN.md"])
-def test_the_commands_of_a_page_run(page: str, materials: Path, tmp_path_factory, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path_factory.mktemp("page"))  # kept: later pages copy what was made there
+def test_the_commands_of_a_page_run(page: str, materials: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     Path("tiny.yaml").write_text(yaml.safe_dump({"validate": TINY_JUDGE}))
     for name in GIVEN.get(page, DEFAULT_GIVEN):
         _place(name, materials)
@@ -221,7 +222,7 @@ def test_the_commands_of_a_page_run(page: str, materials: Path, tmp_path_factory
         _check_launcher(command)
         if _reason_not_run(command) is None:
             arguments = [word.replace("/kaggle/", "kaggle/") for word in arguments]
-            run_or_copy([*arguments, "--steps", "2"] if "--steps" in arguments else arguments)
+            run_or_copy([*arguments, "--steps", "2"] if "--steps" in arguments else arguments, materials)
 
 
 @pytest.mark.parametrize("page", PAGES)
