@@ -57,7 +57,8 @@ def quickstart(
     recipe = load_recipe(config, [*(overrides or ()), f"seed={seed}"])
     settings = judge_settings(recipe, seed=seed, quick=quick)
     progress = make_progress()
-    if max_minutes is None and lacks_half_precision(device):
+    untrained = not (out / "run" / "model_index.json").exists()
+    if untrained and max_minutes is None and lacks_half_precision(device):
         progress.say("no half-precision units here, so training takes several times as long: --max-minutes limits it")
     if not (out / "data" / "manifest.csv").exists():
         progress.say(f"1/5 simulating {users} walkers")
