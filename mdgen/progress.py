@@ -29,7 +29,7 @@ class Progress:
 
     @contextmanager
     def task(self, name: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """`advance(count, values)` to call in the block; `values` are named numbers to show beside the bar."""
+        """`advance(count, values, new_total)` to call in the block; `values`: named numbers to show beside the bar."""
         if self.console.is_terminal and not self.quiet:
             yield from self._bar(name, total, done)
         else:
@@ -48,8 +48,8 @@ class Progress:
         with RichProgress(*columns, console=self.console) as bar:
             task = bar.add_task(name, total=total, completed=done, note="")
 
-            def advance(count: int = 1, values: dict[str, float] | None = None) -> None:
-                bar.update(task, advance=count)
+            def advance(count: int = 1, values: dict[str, float] | None = None, new_total: int | None = None) -> None:
+                bar.update(task, advance=count, total=new_total)
                 if values:
                     bar.update(task, note=_note(values))
 
@@ -59,9 +59,9 @@ class Progress:
         first = last = time.monotonic()
         start, note = done, ""
 
-        def advance(count: int = 1, values: dict[str, float] | None = None) -> None:
-            nonlocal done, last, note
-            done += count
+        def advance(count: int = 1, values: dict[str, float] | None = None, new_total: int | None = None) -> None:
+            nonlocal done, last, note, total
+            done, total = done + count, new_total or total
             note = _note(values) if values else note
             now = time.monotonic()
             if now - last >= self.interval_s or done == total:

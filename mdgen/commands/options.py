@@ -32,7 +32,7 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda."
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Everything random follows from it.")]
 MinutesOption = Annotated[
     float | None,
-    typer.Option("--max-minutes", help="Fit the schedule to this time; stop with a checkpoint."),
+    typer.Option("--max-minutes", help="Fit the schedule to this time."),
 ]
 FromOption = Annotated[
     Path | None, typer.Option("--from", help="Go on from this run, which is only read; --run is the new one.")

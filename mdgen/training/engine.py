@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, broadcast_object_list
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from diffusers import ModelMixin
 from torch import Tensor, nn
@@ -140,6 +140,10 @@ class Engine:
         """Bring the task given up to date where a sharded twin is trained; each process has to call this."""
         if self.sharded:
             self.whole_task.to(self.device).load_state_dict(whole(self.task.state_dict()))
+
+    def agreed(self, value: Any) -> Any:
+        """What the first process has, in all of them: their clocks differ."""
+        return broadcast_object_list([value])[0]
 
     def _scale_may_fall(self) -> bool:
         return self.scaler.is_enabled() and self.scaler.get_scale() > 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from accelerate.utils import broadcast_object_list
 
 from mdgen.config import TrainingConfig
 from mdgen.device import autocast
@@ -27,16 +26,16 @@ from mdgen.training.averages import Averages, HalfLife, PowerFunction, Profile
 from mdgen.training.checkpoint import load_best_checkpoint, load_newest_checkpoint, save_checkpoint
 from mdgen.training.engine import Engine, StepResult
 from mdgen.training.journal import LOG_EVERY, Journal
-from mdgen.training.schedule import Budget, learning_rate_factor
+from mdgen.training.schedule import Budget, Pace, learning_rate_factor
 from mdgen.training.settings import binding_settings, require_equal
-from mdgen.training.signals import Interrupted, StopSignal
+from mdgen.training.signals import TIME_UP, Interrupted, StopSignal
 from mdgen.training.task import Task
 
 #: Steps lost to non-finite numbers between two checkpoints before the run rolls back, and how often it may.
 MAX_LOST, MAX_ROLLBACKS = 5, 3
 #: Snapshots of the power-function averages over a run.
 SNAPSHOTS = 8
-#: Steps timed to fit a schedule to a time budget.
+#: Steps timed, at least, to fit a schedule to a time budget.
 PROBE_STEPS = 4
 #: Share of the run at which every loss that starts later has started.
 LATE = 0.999
@@ -98,6 +97,7 @@ class Loop:
         self.engine = Engine(task, config, seed, device)
         self.main = self.engine.accelerator.is_main_process
         self.journal = Journal(run, name, config.batch_size, self.main)
+        self.pace: Pace | None = None
         self._plan(Position(0, config.steps))
 
     def resume(self) -> bool:
@@ -119,10 +119,10 @@ class Loop:
         if budget is None:
             return
         save_s = time.monotonic() - started
-        steps = budget.affordable_steps(self._step_s(), save_s, self.config.checkpoint_every, self.config.steps)
-        self._plan(Position(0, broadcast_object_list([steps])[0]))
-        if steps < self.config.steps:
-            self.progress.say(f"{self.name}: {steps} of {self.config.steps} steps fit into the time there is")
+        step_s = self._step_s(budget.probe_s)
+        steps = budget.affordable_steps(step_s, save_s, self.config.checkpoint_every, self.config.steps)
+        self._shorten(steps)
+        self.pace = Pace(budget, self.position.steps)
         self.save()
 
     def run(self, budget: Budget | None) -> None:
@@ -130,19 +130,18 @@ class Loop:
         with self.progress.task(self.name, self.position.steps, self.position.done) as advance, StopSignal() as stop:
             while (before := self.position.done) < self.position.steps:
                 late = budget is not None and budget.left_s <= 0
-                result = self.step(stop.number or (int(signal.SIGTERM) if late else 0))
+                result = self.step(stop.number or (TIME_UP if late else 0))
                 if result.lost:
                     self._lost(before, result)
-                advance(self.position.done - before, self._log(before, result))
+                fitted = self._keep_pace(result.stop)
+                advance(self.position.done - before, self._log(before, result), self.position.steps)
                 scheduled = self._keep(before)
-                if result.stop and self.position.done < self.position.steps:
+                if result.stop and not fitted and self.position.done < self.position.steps:
                     if not scheduled:
                         self.save()
-                    raise Interrupted(
-                        f"{self.name}: {'stopped' if stop.number else 'time is up'} at step {self.position.done} of "
-                        f"{self.position.steps}, checkpoint saved; give the same command to go on",
-                        result.stop,
-                    )
+                    reason = "time is up" if result.stop == TIME_UP else "stopped"
+                    where = f"{reason} at step {self.position.done} of {self.position.steps}, checkpoint saved"
+                    raise Interrupted(f"{self.name}: {where}; give the same command to go on", result.stop)
 
     def step(self, stop: int = 0) -> StepResult:
         """One optimizer step and its averages."""
@@ -185,12 +184,31 @@ class Loop:
     def _plan(self, position: Position) -> None:
         """Take a position; the length of the average follows from the length of the schedule."""
         self.position = position
-        half_life = self.config.ema_half_life * position.steps
-        profiles: list[Profile] = [HalfLife(half_life)] if half_life >= 1 else []
-        profiles += map(PowerFunction, self.config.ema_profiles)
-        self.averages = Averages(
-            self.engine.parameters, profiles, self.config.average_on_cpu and not self.engine.sharded
-        )
+        on_cpu = self.config.average_on_cpu and not self.engine.sharded
+        self.averages = Averages(self.engine.parameters, self._profiles(), on_cpu)
+
+    def _profiles(self) -> list[Profile]:
+        share = self.config.ema_half_life
+        fixed: list[Profile] = [HalfLife(share * self.position.steps)] if share else []
+        return [*fixed, *map(PowerFunction, self.config.ema_profiles)]
+
+    def _keep_pace(self, stop: int) -> bool:
+        """Shorten a schedule that was fitted to a budget where steps were slower; whether that answers `stop`."""
+        if self.pace is None:
+            return False
+        done, steps = self.position.done, self.position.steps
+        if stop == TIME_UP or self.pace.due(done, steps):
+            self._shorten(self.pace.affordable_steps(done, steps))
+        return stop == TIME_UP
+
+    def _shorten(self, steps: int) -> None:
+        """As many steps in all as the first process says; learning rate and average follow from their number."""
+        steps = self.engine.agreed(steps)
+        if steps == self.position.steps:
+            return
+        self.position.steps = steps
+        self.averages.profiles = self._profiles()
+        self.progress.say(f"{self.name}: {steps} of {self.config.steps} steps fit into the time there is")
 
     def _load(self, state: dict[str, Any]) -> None:
         self.engine.load_state_dict(state)
@@ -266,13 +284,15 @@ class Loop:
         if self.main:
             warn(f"{self.name} step {step}: {message[:300]}")
 
-    def _step_s(self) -> float:
-        """Seconds that a step takes late in the run, with all its losses; measured on a few that leave no trace."""
+    def _step_s(self, probe_s: float) -> float:
+        """Seconds that a step takes late in the run, with all its losses; of steps that leave no trace.
+
+        The median of the later half, for the first ones are slower. probe_s: seconds to spend, if steps are short.
+        """
         state = copy.deepcopy(self.engine.state_dict())
-        started = 0.0
-        for step in range(PROBE_STEPS + 1):
-            if step == 1:
-                started = time.monotonic()
-            self.engine.step(step, LATE, 0.0)
+        clock = [time.monotonic()]
+        while len(clock) <= PROBE_STEPS or self.engine.agreed(clock[-1] - clock[0] < probe_s):
+            self.engine.step(len(clock) - 1, LATE, 0.0)
+            clock.append(time.monotonic())
         self.engine.load_state_dict(state)
-        return (time.monotonic() - started) / PROBE_STEPS
+        return float(np.median(np.diff(clock)[len(clock) // 2 :]))

@@ -14,6 +14,8 @@ from mdgen.errors import MdgenError
 
 #: Share of a time budget that is left for what comes after training.
 RESERVE = 0.05
+#: Share of a time budget that goes into timing steps before the first one, and its most in seconds.
+PROBE, MOST_PROBE_S = 0.01, 30.0
 
 
 def batch_indices(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:
@@ -65,6 +67,35 @@ class Budget:
         """Seconds that training may still take."""
         return self.minutes * 60 * (1 - RESERVE) - (time.monotonic() - self.started)
 
+    @property
+    def probe_s(self) -> float:
+        """Seconds to spend on timing steps."""
+        return min(MOST_PROBE_S, self.minutes * 60 * PROBE)
+
     def affordable_steps(self, step_s: float, save_s: float, checkpoint_every: int, wanted: int) -> int:
         """The steps of a schedule that fits: `wanted`, or fewer where time is short, but one at least."""
         return max(1, min(wanted, int(self.left_s / (step_s + save_s / checkpoint_every))))
+
+
+class Pace:
+    """Keeps a schedule within the budget it was fitted to: looks at the clock whenever half of what was left is done.
+
+    So the last looks are a step apart, and what is cut at each of them is the smaller the nearer the end is.
+    """
+
+    def __init__(self, budget: Budget, steps: int) -> None:
+        self.budget = budget
+        self._start(0, steps)
+
+    def due(self, done: int, steps: int) -> bool:
+        """Whether to look again after `done` of `steps`."""
+        return steps - done <= self._look_at
+
+    def affordable_steps(self, done: int, steps: int) -> int:
+        """The length of the schedule: `steps`, or fewer where those since the last look were too slow."""
+        step_s = (time.monotonic() - self._last_time) / max(1, done - self._last)
+        self._start(done, steps)
+        return done + max(0, min(steps - done, int(self.budget.left_s / step_s)))
+
+    def _start(self, done: int, steps: int) -> None:
+        self._last, self._last_time, self._look_at = done, time.monotonic(), (steps - done) // 2

@@ -8,13 +8,16 @@ from typing import Any
 
 from mdgen.errors import MdgenError
 
+#: Stands beside the numbers of signals as a reason to stop; lower than theirs, so that a signal counts more.
+TIME_UP = 1
+
 
 class Interrupted(MdgenError):
     """Training was told to stop; the checkpoint is saved. Exit code 130 (SIGINT) or 143 (SIGTERM, time is up)."""
 
-    def __init__(self, message: str, signal_number: int) -> None:
+    def __init__(self, message: str, stop: int) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signal_number
+        self.exit_code = 128 + (int(signal.SIGTERM) if stop == TIME_UP else stop)
 
 
 class StopSignal:

@@ -2,10 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from mdgen.config import TrainingConfig
 from mdgen.errors import MachineError, MdgenError
 from mdgen.training.checkpoint import checkpoints, load_newest_checkpoint, save_checkpoint
 from mdgen.training.journal import read_metrics
+from mdgen.training.loop import PROBE_STEPS
 from mdgen.training.schedule import Budget, batch_indices, learning_rate_factor
 from mdgen.training.signals import Interrupted
 from tests.training.toys import CONFIG, PROCESSES, Line, fit, fit_averages, fit_slowly, same
@@ -77,38 +78,83 @@ def test_a_second_signal_stops_at_once() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_schedule_shortened_to_the_time_there_is_equals_one_of_that_length(tmp_path) -> None:
-    config = changed(steps=10000, checkpoint_every=100, ema_profiles=())
-    run = tmp_path / "planned"
-    with suppress(Interrupted):  # the machine may be slower than when it was measured
-        fit(run, Line(pause_s=0.05), config, Budget.of(3 / 60))
+class FakeClock:
+    """A clock that only moves when it is told to, in the place of the one that budgets are kept by."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        for module in ("loop", "schedule"):
+            monkeypatch.setattr(f"mdgen.training.{module}.time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Timed(Line):
+    """A step takes a second by the clock, and `later_s` of them from visit `slower_from` on."""
+
+    def __init__(self, clock: FakeClock, slower_from: int = 10**9, later_s: float = 1.0) -> None:
+        super().__init__()
+        self.clock, self.slower_from, self.later_s = clock, slower_from, later_s
+
+    def forward(self, batch, progress):
+        self.clock.now += 1.0 if len(self.seen) < self.slower_from else self.later_s
+        return super().forward(batch, progress)
+
+
+LONG = changed(steps=10000, checkpoint_every=100, ema_profiles=())
+
+
+def fitted_steps(run: Path) -> int:
     state = load_newest_checkpoint(run / "checkpoints" / "line")
     assert state is not None
-    steps = state["position"]["steps"]
-    assert 1 < steps < 60
-    assert same(fit(run, config=config), fit(tmp_path / "plain", config=changed(steps=steps, ema_profiles=())))
+    assert state["position"]["done"] == state["position"]["steps"]
+    return state["position"]["steps"]
 
 
-def test_when_time_is_up_the_run_stops_with_a_checkpoint(tmp_path) -> None:
-    fit_twice = fit(tmp_path / "whole")
-    with pytest.raises(Interrupted, match="time is up at step 1 of 12") as stopped:
-        fit(tmp_path / "late", budget=LateAfterPlanning())
-    assert stopped.value.exit_code == 143
-    assert same(fit(tmp_path / "late"), fit_twice)
+def test_a_schedule_shortened_to_the_time_there_is_equals_one_of_that_length(tmp_path, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        planned = fit(tmp_path / "planned", Timed(FakeClock(patch)), LONG, Budget(1, 0.0))
+    steps = fitted_steps(tmp_path / "planned")
+    assert steps == 60 - 3 - PROBE_STEPS
+    assert same(planned, fit(tmp_path / "plain", config=changed(steps=steps, ema_profiles=())))
 
 
-class LateAfterPlanning(Budget):
-    """Time enough for everything when asked to plan, none later."""
+def test_a_schedule_whose_steps_turn_out_slower_is_cut_again_and_ends_in_time_annealed(tmp_path, monkeypatch) -> None:
+    for later_s, least in ((1.2, 42), (1.8, 28), (40.0, 5)):
+        with monkeypatch.context() as patch:
+            clock = FakeClock(patch)
+            fit(tmp_path / str(later_s), Timed(clock, slower_from=10, later_s=later_s), LONG, Budget(1, 0.0))
+        assert clock.now < (60 if later_s < 2 else 60 + 2 * later_s)
+        steps = fitted_steps(tmp_path / str(later_s))
+        assert least < steps < 53
+        if later_s < 2:
+            lines = map(json.loads, log(tmp_path / str(later_s)).splitlines())
+            rates = [line["learning_rate"] for line in lines if "learning_rate" in line]
+            assert rates[-1] < 0.4 * max(rates)
 
-    def __init__(self) -> None:
-        super().__init__(1, 0.0)
 
-    @property
-    def left_s(self) -> float:
-        return 0.0
+def test_a_run_cut_on_its_way_goes_on_after_a_kill_as_if_nothing_had_happened(tmp_path, monkeypatch) -> None:
+    config = changed(steps=10000, checkpoint_every=1, ema_profiles=())
+    with monkeypatch.context() as patch:
+        whole = fit(tmp_path, Timed(FakeClock(patch), slower_from=10, later_s=1.5), config, Budget(1, 0.0))
+    shutil.rmtree(checkpoints(tmp_path / "checkpoints" / "line")[-1])
+    assert same(fit(tmp_path, config=config), whole)
 
-    def affordable_steps(self, *args: object, **kwargs: object) -> int:
-        return CONFIG.steps
+
+def test_when_time_is_up_a_run_that_goes_on_stops_with_a_checkpoint(tmp_path) -> None:
+    def power_cut(progress: float) -> bool:
+        if progress > 0.4:
+            raise ConnectionError
+        return False
+
+    with pytest.raises(ConnectionError):
+        fit(tmp_path / "late", Line(poison=power_cut))
+    for step in (4, 5):
+        with pytest.raises(Interrupted, match=f"time is up at step {step} of 12") as stopped:
+            fit(tmp_path / "late", budget=Budget(1, time.monotonic() - 100))
+        assert stopped.value.exit_code == 143
+    assert same(fit(tmp_path / "late"), fit(tmp_path / "whole"))
 
 
 def test_data_order_depends_on_seed_and_step_alone_and_every_epoch_shows_all() -> None:

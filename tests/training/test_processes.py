@@ -21,6 +21,7 @@ from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.checkpoint import load_newest_checkpoint
 from mdgen.training.denoiser import train_denoiser
 from mdgen.training.engine import Engine, StepResult
+from mdgen.training.schedule import Budget
 from mdgen.training.signals import Interrupted
 from tests.conftest import ridges, tiny_recipe
 from tests.processes import launch
@@ -55,6 +56,19 @@ def train_and_stop(run: Path, **settings: object) -> None:
 
 def train_sharded_and_stop(run: Path) -> None:
     train_and_stop(run, sharded=True, final="best", pictures_every=6)
+
+
+class Slowing(Line):
+    """Steps take four times as long from visit 40 on, in this process."""
+
+    def forward(self, batch, progress):
+        self.pause_s = 0.02 if len(self.seen) < 40 else 0.08
+        return super().forward(batch, progress)
+
+
+def train_in_a_few_seconds(run: Path) -> None:
+    config = TrainingConfig.model_validate({**CONFIG.model_dump(), "steps": 10000, "checkpoint_every": 100})
+    fit(run, Slowing(dropout=0) if os.environ["RANK"] == "1" else Line(dropout=0), config, Budget.of(4 / 60))
 
 
 def train_both_stages(folder: Path) -> None:
@@ -126,6 +140,13 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path) -> None:
         train_and_stop(tmp_path / "more")
     assert launch(train, tmp_path / "more") == [0, 0]
     close(tmp_path / "one", tmp_path / "more")
+
+
+def test_processes_of_unequal_speed_agree_where_a_schedule_fitted_to_a_budget_ends(tmp_path) -> None:
+    assert launch(train_in_a_few_seconds, tmp_path) == [0, 0]
+    state = load_newest_checkpoint(tmp_path / "checkpoints" / "line")
+    assert state is not None
+    assert 10 < state["position"]["done"] == state["position"]["steps"] < 130
 
 
 @sharding
