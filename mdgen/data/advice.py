@@ -24,7 +24,7 @@ _TABLE_HEAD = "| what | value | why |\n|---|---|---|"
 
 @dataclass(frozen=True)
 class Base:
-    """A shipped recipe that a plan starts from.
+    """A shipped recipe for small pictures on a processor, that a plan starts from.
 
     users: of the set it was measured on. most_epochs: times its denoiser may see each independent window, or each
     window where they are cut anew. Beyond, small sets are memorised.
@@ -41,8 +41,8 @@ ANYWHERE = Base("quickstart", 12, 200)
 #: Windows that all begin at the same phase of a movement, cut from longer recordings or one by one. On real gait their
 #: denoiser, half as wide, gave no copies after 380 times and 82 % after 1300.
 ALIGNED_CUT, ALIGNED_SINGLE = Base("gait", 8, 400), Base("gestures", 8, 400)
-#: Pictures of more than 64 pixels a side, on a GPU.
-LARGE = Base("microdoppler128", 31, 200)
+#: Recipe for pictures of more than 64 pixels a side, on a GPU; its steps stay as they are.
+LARGE = "microdoppler128"
 #: Images that were shown of 8 people whose windows were cut anew at other shifts.
 IMAGES_SEEN_ANEW = 83_000
 
@@ -79,13 +79,13 @@ class Plan:
 def make_plan(facts: Fingerprint) -> Plan:
     """What to train on such data, and how to prepare them."""
     side = min(facts.native_side, facts.height, facts.width)
-    if side > LARGEST_SMALL:
-        base = LARGE
-    elif facts.common_course <= ALIGNED:
+    if facts.common_course <= ALIGNED:
         base = ANYWHERE
     else:
         base = ALIGNED_CUT if facts.overlap > 0 else ALIGNED_SINGLE
-    return Plan(base.recipe, tuple(_settings(facts, base)), tuple(_preparation(facts, side)))
+    small = base if side <= LARGEST_SMALL else None
+    recipe = small.recipe if small else LARGE
+    return Plan(recipe, tuple(_settings(facts, load_recipe(recipe), small)), tuple(_preparation(facts, side)))
 
 
 def write_plan(facts: Fingerprint, plan: Plan, folder: Path) -> list[Path]:
@@ -102,8 +102,7 @@ def write_plan(facts: Fingerprint, plan: Plan, folder: Path) -> list[Path]:
     return [folder / name for name in contents]
 
 
-def _settings(facts: Fingerprint, base: Base) -> list[Decision]:
-    shipped = load_recipe(base.recipe)
+def _settings(facts: Fingerprint, shipped: Recipe, small: Base | None) -> list[Decision]:
     anew, why = facts.overlap > 0, "windows overlap, so recordings can be cut anew"
     if not anew:
         why = "windows do not overlap: nothing to cut anew"
@@ -121,8 +120,8 @@ def _settings(facts: Fingerprint, base: Base) -> list[Decision]:
         for part in ("autoencoder", "denoiser"):
             size = min(batch, getattr(shipped, part).training.batch_size)
             found.append(Decision(f"{part}.training.batch_size", str(size), f"{facts.train_windows} training windows"))
-    if base != LARGE:
-        found += _small_steps(facts, base, shipped, batch, anew)
+    if small:
+        found += _small_steps(facts, small, shipped, batch, anew)
     if facts.train_least < FEW_WINDOWS:
         reason = f"a user has {facts.train_least} training windows: less copying"
         found.append(Decision("denoiser.dropout", "0.1", reason))

@@ -119,8 +119,7 @@ class Loop:
         if budget is None:
             return
         save_s = time.monotonic() - started
-        step_s = self._step_s(budget.probe_s)
-        steps = budget.affordable_steps(step_s, save_s, self.config.checkpoint_every, self.config.steps)
+        steps = budget.affordable_steps(self._step_s(budget), save_s, self.config.checkpoint_every, self.config.steps)
         self._shorten(steps)
         self.pace = Pace(budget, self.position.steps)
         self.save()
@@ -284,15 +283,18 @@ class Loop:
         if self.main:
             warn(f"{self.name} step {step}: {message[:300]}")
 
-    def _step_s(self, probe_s: float) -> float:
+    def _step_s(self, budget: Budget) -> float:
         """Seconds that a step takes late in the run, with all its losses; of steps that leave no trace.
 
-        The median of the later half, for the first ones are slower. probe_s: seconds to spend, if steps are short.
+        The median of the later half, for the first ones are slower.
         """
         state = copy.deepcopy(self.engine.state_dict())
-        clock = [time.monotonic()]
-        while len(clock) <= PROBE_STEPS or self.engine.agreed(clock[-1] - clock[0] < probe_s):
+        clock, more = [time.monotonic()], True
+        while more:
             self.engine.step(len(clock) - 1, LATE, 0.0)
             clock.append(time.monotonic())
+            timed = len(clock) - 1
+            enough = not budget.needs_timing(clock[-1] - clock[0], timed, self.config.steps)
+            more = timed < PROBE_STEPS or not self.engine.agreed(enough)
         self.engine.load_state_dict(state)
         return float(np.median(np.diff(clock)[len(clock) // 2 :]))

@@ -67,10 +67,10 @@ class Budget:
         """Seconds that training may still take."""
         return self.minutes * 60 * (1 - RESERVE) - (time.monotonic() - self.started)
 
-    @property
-    def probe_s(self) -> float:
-        """Seconds to spend on timing steps."""
-        return min(MOST_PROBE_S, self.minutes * 60 * PROBE)
+    def needs_timing(self, spent_s: float, timed: int, wanted: int) -> bool:
+        """Whether to time more steps than those `timed` in `spent_s`, to know how many of `wanted` fit."""
+        plenty = 2 * wanted * spent_s / timed < self.left_s
+        return not plenty and spent_s < min(MOST_PROBE_S, self.minutes * 60 * PROBE)
 
     def affordable_steps(self, step_s: float, save_s: float, checkpoint_every: int, wanted: int) -> int:
         """The steps of a schedule that fits: `wanted`, or fewer where time is short, but one at least."""

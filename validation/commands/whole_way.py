@@ -58,7 +58,8 @@ def quickstart(
     settings = judge_settings(recipe, seed=seed, quick=quick)
     progress = make_progress()
     untrained = not (out / "run" / "model_index.json").exists()
-    if untrained and max_minutes is None and lacks_half_precision(device):
+    unlimited = max_minutes is None and recipe.denoiser.training.precision == "auto"
+    if untrained and unlimited and lacks_half_precision(device):
         progress.say("no half-precision units here, so training takes several times as long: --max-minutes limits it")
     if not (out / "data" / "manifest.csv").exists():
         progress.say(f"1/5 simulating {users} walkers")
