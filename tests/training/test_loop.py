@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -56,10 +55,14 @@ def test_a_process_killed_at_random_moments_ends_as_one_that_was_not(tmp_path) -
 def test_an_interrupted_run_says_how_to_go_on_and_ends_as_a_whole_one(tmp_path) -> None:
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         run = tmp_path / str(code)
-        timer = threading.Timer(0.25, os.kill, (os.getpid(), number))
-        timer.start()
-        with pytest.raises(Interrupted, match="checkpoint saved; give the same command to go on") as stopped:
-            fit(run, Line(pause_s=0.1))
+
+        def told_to_stop(progress: float, number: int = number) -> bool:
+            if progress == 4 / 12:
+                os.kill(os.getpid(), number)
+            return False
+
+        with pytest.raises(Interrupted, match="at step 6 of 12, checkpoint saved; give the same command") as stopped:
+            fit(run, Line(poison=told_to_stop))
         assert stopped.value.exit_code == code
         resumed = fit(run)
         assert len(resumed.seen) < CONFIG.steps
