@@ -229,11 +229,3 @@ def test_guidance_strengthens_the_user_and_lets_a_style_act_once() -> None:
     torch.testing.assert_close(answer(styled, 3.0) - answer(plain, 3.0), answer(styled, 1.0) - answer(plain, 1.0))
     expected = answer(styled, 1.0) + 2 * (answer(plain, 1.0) - answer(nobody, 1.0))
     torch.testing.assert_close(answer(styled, 3.0), expected)
-
-
-def test_rescaled_guidance_has_the_plain_predictions_deviation() -> None:
-    from mdgen.diffusion.guidance import rescaled
-
-    plain, guided = torch.randn(3, 4, 8, 8), 5 * torch.randn(3, 4, 8, 8)
-    torch.testing.assert_close(rescaled(guided, plain, 1.0).std((1, 2, 3)), plain.std((1, 2, 3)))
-    torch.testing.assert_close(rescaled(guided, plain, 0.0), guided)
