@@ -13,6 +13,7 @@ from mdgen.config import Recipe, load_recipe
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of commands that tests start, beside other tests
 #: GPUs as they were named before they were hidden, also for processes started from here.
 VISIBLE_GPUS = os.environ.setdefault("MDGEN_TEST_GPUS", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
