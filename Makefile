@@ -32,4 +32,4 @@ test: $(VENV)/.developed browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
