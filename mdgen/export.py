@@ -117,8 +117,6 @@ def _require_onnx() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise MdgenError(
-            f"exporting needs the package {error.name}; install it with: pip install 'mdgen[onnx]'"
-        ) from error
+        raise MdgenError(f"exporting needs the package {error.name}; in a clone: pip install '.[onnx]'") from error
     if torch.__version__ < "2.9":  # compared as a version, not as text
         raise MdgenError(f"exporting needs torch 2.9 or later, here is {torch.__version__}; everything else works")

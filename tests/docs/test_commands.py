@@ -76,7 +76,7 @@ GIVEN = {
     "docs/few-recordings.md": ("data of whole recordings",),
     "docs/generating.md": ("data", "runs/walkers"),
     "docs/inspect.md": ("data",),
-    "docs/objectives.md": ("data", "runs/v"),
+    "docs/objectives.md": ("data",),
     "docs/recipes.md": ("data/cifar10",),
     "docs/simulator.md": ("data/gait", "few"),
     "docs/scaling.md": ("data", "runs/mine"),
@@ -87,7 +87,7 @@ GIVEN = {
 DEFAULT_GIVEN = ("data", "runs/mine")
 
 #: Runs of which only stage 1 is there.
-STAGE_1 = ("runs/weak", "runs/v", "kaggle/working/run", "kaggle/input/last-session/run")
+STAGE_1 = ("runs/weak", "kaggle/working/run", "kaggle/input/last-session/run")
 
 #: A model as diffusers saves one.
 SMALL_UNET: dict[str, Any] = {

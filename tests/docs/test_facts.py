@@ -95,6 +95,8 @@ MEASURED = {
     "variety over real": "diversity",
     "kinematic distance, in sessions": "kinematics",
     "texture": "texture",
+    "told from the background alone": "shortcuts",
+    "likeness to altered images": "alterations",
 }
 
 
