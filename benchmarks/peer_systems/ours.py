@@ -2,10 +2,7 @@
 
 from functools import partial
 
-import torch
-
 from mdgen.config import load_recipe
-from mdgen.device import resolve_precision
 from mdgen.run import Run
 from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.denoiser import train_denoiser
@@ -13,12 +10,10 @@ from peer_systems import Sampler, Task, sample_run, within
 
 CONFIG, SHARE, LONG_MINUTES = "gait", 0.15, 20
 WIDER = ["denoiser.width=64", "denoiser.levels=[1,2,3]", "denoiser.dropout=0.1"]  # the small network, longer, copies
-#: Where the recipe is over in ten minutes; in float32 it takes thirty.
-FAST = resolve_precision("auto", torch.device("cpu")) == torch.bfloat16
 
 
 def train(task: Task) -> Sampler:
-    wider = WIDER if FAST and task.clock.left_minutes > LONG_MINUTES else []
+    wider = WIDER if task.clock.left_minutes > LONG_MINUTES else []
     recipe = load_recipe(CONFIG, [f"seed={task.seed}", *wider])
     run = Run(task.work / "run")
     within(SHARE * task.clock.left_minutes, partial(train_autoencoder, task.real, run, recipe))
