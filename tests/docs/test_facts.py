@@ -102,13 +102,14 @@ MEASURED = {
 
 @pytest.mark.parametrize(("row", "gate"), MEASURED.items())
 def test_the_figures_of_the_readme_are_the_measured_ones(row: str, gate: str) -> None:
-    measured = json.loads((ROOT / "benchmarks" / "results" / "quickstart.json").read_text())["gates"][gate]
     (line,) = re.findall(rf"^\| {row} \|(.*)\|$", read("README.md"), re.MULTILINE)
-    value, ceiling, limit, status = (cell.strip() for cell in line.split("|"))
-    assert status == measured["status"]
-    for shown, key in ((value, "value"), (ceiling, "ceiling"), (limit, "threshold")):
-        if shown:
-            assert _as_shown(shown, measured[key]) == shown.split(" (")[0], (row, key)
+    for cell, result in zip(line.split("|"), ("quickstart", "gait", "gestures"), strict=True):
+        measured = json.loads((ROOT / "benchmarks" / "results" / f"{result}.json").read_text())["gates"][gate]
+        figures, _, status = cell.strip().rpartition(" ")
+        assert status == measured["status"]
+        for shown, key in zip(figures.split(" / "), ("value", "ceiling", "threshold"), strict=True):
+            if shown != "-":
+                assert _as_shown(shown, measured[key]) == shown, (row, key)
 
 
 #: Rows of the README's table of systems, and the figure of a result that they show.
