@@ -92,9 +92,6 @@ class AutoencoderTask(Task):
             if part is not None:
                 part.end_step(gather)
 
-    def sample_names(self, indices: np.ndarray) -> list[str]:
-        return [self.names[i] for i in indices] if self.names else super().sample_names(indices)
-
     @torch.no_grad()
     def validation_loss(self) -> float | None:
         images = self._held_out_images()

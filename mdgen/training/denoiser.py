@@ -75,9 +75,6 @@ class DenoiserTask(Task):
         error = (prediction.float() - batch["target"]).square().flatten(1).mean(1)
         return {"total": (batch["weight"] * error).mean()}
 
-    def sample_names(self, indices: np.ndarray) -> list[str]:
-        return [self.names[i] for i in indices] if self.names else super().sample_names(indices)
-
     @torch.no_grad()
     def validation_loss(self) -> float | None:
         if self.held_out is None:

@@ -89,9 +89,6 @@ class JointTask(Task):
         total = losses["diffusion"] + config.autoencoder_weight * first + config.image_weight * losses["end_to_end"]
         return {"total": total, **losses, "latent_std": normal.detach().square().mean().sqrt()}
 
-    def sample_names(self, indices: np.ndarray) -> list[str]:
-        return [self.names[i] for i in indices] if self.names else super().sample_names(indices)
-
     @torch.no_grad()
     def validation_loss(self) -> float | None:
         if self.held_out is None:

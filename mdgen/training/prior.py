@@ -61,9 +61,6 @@ class PriorTask(Task):
         logits = self.prior(batch["codes"], self.conditioning(batch["users"]))
         return {"total": F.cross_entropy(logits.float().flatten(0, 1), batch["codes"].flatten())}
 
-    def sample_names(self, indices: np.ndarray) -> list[str]:
-        return [self.names[i] for i in indices] if self.names else super().sample_names(indices)
-
     @torch.no_grad()
     def validation_loss(self) -> float | None:
         if self.held_out is None:

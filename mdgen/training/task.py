@@ -17,9 +17,13 @@ Gather = Callable[[Tensor], Tensor]
 class Task(nn.Module):
     """Networks as submodules, samples 0..len-1, and the losses of a batch.
 
+    names: what a person would call the samples, for example their files; by default their numbers.
+
     All randomness but dropout is in `draw`, so that the losses of a batch are the mean of those of its parts: it may
     then be cut into micro-batches and over processes without changing what is learned.
     """
+
+    names: list[str] | None = None
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -46,8 +50,8 @@ class Task(nn.Module):
         """Called after a step was applied: for what is learned without gradients, from what all forwards showed."""
 
     def sample_names(self, indices: np.ndarray) -> list[str]:
-        """What a person would call these samples, for example their files."""
-        return [str(index) for index in indices]
+        """The names of these samples."""
+        return [self.names[i] if self.names else str(i) for i in indices]
 
     def validation_loss(self) -> float | None:
         """Loss on samples that are not trained on, the same ones in the same way at every call; `None` without any."""

@@ -199,6 +199,13 @@ def test_a_step_with_bad_numbers_is_skipped_and_its_samples_are_named(tmp_path, 
     assert state["averages"]["updates"] == 11
 
 
+def test_samples_are_called_by_their_names_or_else_their_numbers() -> None:
+    task = Line()
+    assert task.sample_names(np.array([2, 0])) == ["2", "0"]
+    task.names = list("abcdefg")
+    assert task.sample_names(np.array([2, 0])) == ["c", "a"]
+
+
 def test_lasting_bad_numbers_lead_back_to_the_last_checkpoint_at_lower_rates_and_then_to_an_end(tmp_path) -> None:
     config = changed(steps=24, checkpoint_every=12)
     with pytest.raises(MachineError, match="not finite at step 20, also after 3 returns") as failed:
