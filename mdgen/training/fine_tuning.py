@@ -96,6 +96,8 @@ def fine_tune(
             raise MdgenError(f"{rows.name}: nothing is left to learn; it has no new user, or freeze covers everything")
         settings = {
             "fine_tuning": recipe.fine_tuning.model_dump(mode="json", exclude={"training"}),
+            "diffusion": recipe.diffusion.model_dump(mode="json"),
+            "augment": recipe.data.augment.model_dump(mode="json"),
             "source": checkpoint_hash(source),
             "users": users,
             **corpus.fingerprints,

@@ -139,13 +139,16 @@ def train_joint(
 ) -> AutoencoderCheck:
     """Fine-tune both stages of `source` on role `train`; `run` gets the result, with its autoencoder checked anew.
 
-    Raises `MdgenError` for models without a Gaussian autoencoder (kinds vq and none).
+    Raises `MdgenError` for models without a Gaussian autoencoder (kinds vq and none), and for another `diffusion`
+    section than that of `source`, whose denoiser learns on.
     """
     stage = Stage(run, recipe, device, progress, budget)
     train_data = training_data(data)
     pipeline = MicroDopplerPipeline.load(source)
     if isinstance(pipeline.autoencoder, PixelAutoencoder | VQAutoencoder):
         raise MdgenError(f"{source}: autoencoder.kind={recipe.autoencoder.kind} has no smooth latents to tune jointly")
+    if recipe.diffusion != Run(source).recipe().diffusion:
+        raise MdgenError(f"{source}: its denoiser learned other targets; leave section `diffusion` as it is")
     users = list(pipeline.config.users)
     Run(source).require_users(train_data.users)
     with PartialState().main_process_first():
@@ -165,6 +168,7 @@ def train_joint(
         )
         settings = {
             "joint": recipe.joint.model_dump(mode="json", exclude={"training"}),
+            "autoencoder": recipe.autoencoder.model_dump(mode="json", include={"reconstruction", "kl_weight"}),
             "augment": recipe.data.augment.model_dump(mode="json"),
             "source": checkpoint_hash(source),
             "data": train_data.fingerprint(),

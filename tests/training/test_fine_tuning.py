@@ -155,6 +155,13 @@ def test_frozen_parameters_stay_and_a_pattern_without_effect_is_an_error(trained
         taught(trained, tmp_path / "none", "fine_tuning.freeze=[decoder.*]")
 
 
+@pytest.mark.parametrize("changed", ["diffusion.time_mean=0.5", "data.augment.tempo=0.1", "fine_tuning.learn=all"])
+def test_fine_tuning_goes_on_with_the_settings_it_began_with_alone(trained, tmp_path, changed: str) -> None:
+    run = taught(trained, tmp_path / "more")
+    with pytest.raises(MdgenError, match=changed.partition("=")[0].rpartition(".")[2]):
+        taught(trained, run, changed)
+
+
 def test_a_run_of_known_users_has_nothing_to_learn(trained, tmp_path) -> None:
     known = walkers(3, "train")
     with pytest.raises(MdgenError, match="nothing is left to learn"):

@@ -99,6 +99,17 @@ def test_the_result_is_a_whole_run_and_the_source_stays_as_it_was(source, tmp_pa
     again = {f: f.read_bytes() for f in run.path.glob("*/*.safetensors")}
     train_joint(ridges(), before.path, run, recipe, device="cpu")
     assert {f: f.read_bytes() for f in run.path.glob("*/*.safetensors")} == again
+    for changed in ("reconstruction=l2", "kl_weight=0.5"):
+        with pytest.raises(MdgenError, match=changed.partition("=")[0]):
+            train_joint(ridges(), before.path, run, before.recipe([f"autoencoder.{changed}"]), device="cpu")
+
+
+def test_what_the_denoiser_learned_to_foretell_cannot_change_on_the_way(source, tmp_path) -> None:
+    before, _ = source
+    with pytest.raises(MdgenError, match="leave section `diffusion` as it is"):
+        other = before.recipe(["diffusion.objective=epsilon"])
+        train_joint(ridges(), before.path, Run(tmp_path / "joint"), other, device="cpu")
+    assert not (tmp_path / "joint").exists()
 
 
 @pytest.mark.parametrize("kind", [("autoencoder.kind=vq", "autoencoder.codebook.size=8"), ("autoencoder.kind=none",)])
