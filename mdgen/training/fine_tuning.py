@@ -107,6 +107,7 @@ def fine_tune(
         def finish() -> None:
             merge_adapters(trained.denoiser)
             publish(pipeline(), run)
+            run.record(recipe)
             write_model_card(run, recipe, rows)
 
         on_main_process(finish)

@@ -168,6 +168,13 @@ def test_a_run_of_known_users_has_nothing_to_learn(trained, tmp_path) -> None:
         fine_tune(known, trained, Run(tmp_path / "x"), Run(trained).recipe(FINE), device="cpu")
 
 
+def test_the_run_keeps_the_recipe_it_was_taught_by_and_not_one_that_was_refused(trained, tmp_path) -> None:
+    with pytest.raises(MdgenError, match="no parameter is named like"):
+        taught(trained, tmp_path / "more", "fine_tuning.freeze=[decoder.*]", "generate.steps=7")
+    run = taught(trained, tmp_path / "more")
+    assert Run(run).recipe() == Run(trained).recipe(FINE)
+
+
 def test_a_style_needs_recordings() -> None:
     bare = ridges()
     bare = dataclasses.replace(bare, table=bare.table.assign(recording="", session=""))
