@@ -20,7 +20,7 @@ from mdgen.models.conditioning import Between
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.run import Run
 from mdgen.training.journal import draw_curves
-from mdgen.training.latents import encode
+from mdgen.training.latents import encode, require_size
 
 #: Rows of a picture, columns of a strip, frames of an animation.
 ROWS, COLUMNS, FRAMES = 4, 8, 25
@@ -92,6 +92,7 @@ def visualize(
     """Draw each of `what` (names of `DRAWINGS`; empty: all that can be drawn) into the folder `out`; returns the files.
 
     users: those to show, of the run; by default its first four. Interpolation and style transfer take two of them.
+    data: real spectrograms to show beside; raises `MdgenError` where they are of another size than the run makes.
     """
     unknown = [name for name in what if name not in DRAWINGS]
     if unknown:
@@ -101,6 +102,8 @@ def visualize(
     pipeline.require_settings(settings.guidance_scale, settings.steps)
     pipeline.precision = settings.precision
     pipeline.to(resolve_device(device))
+    if data is not None:
+        require_size(pipeline, data)
     known = list(pipeline.config.users)
     strangers = [user for user in users or () if user not in known]
     if strangers:
@@ -208,10 +211,6 @@ def draw_style_transfer(scene: Scene, out: Path) -> list[Path]:
         raise MdgenError(f"{real.name}: holds no spectrogram of {first!r}; name another user with --users")
     originals = theirs.select(np.linspace(0, len(theirs) - 1, min(ROWS, len(theirs))).round().astype(int))
     latents = encode(scene.pipeline.autoencoder, originals.images)[0].to(scene.pipeline.device)
-    if list(latents.shape[1:]) != list(scene.pipeline.config.latent_shape):
-        raise MdgenError(
-            f"{real.name}: its pictures {real.images.shape[1:]} are not of the size the run was trained on"
-        )
     columns = [originals.images]
     for strength in STRENGTHS:
         noise = torch.cat([scene.noise(row) for row in range(len(latents))])

@@ -80,6 +80,14 @@ def test_style_transfer_of_no_strength_is_a_reconstruction_and_of_full_strength_
     assert np.abs(transferred(0, 0.34) - transferred(1, 0.34)).mean() > 0.01
 
 
+def test_real_pictures_of_another_size_are_refused(run, tmp_path) -> None:
+    settings = Run(run).recipe().generate
+    for what in ("latents", "style-transfer"):
+        with pytest.raises(MdgenError, match=r"its pictures are 32x32 .* the run is for 16x16"):
+            visualize(run, tmp_path, [what], settings=settings, data=ridges(size=32), device="cpu")
+    assert not list(tmp_path.iterdir())
+
+
 def test_wrong_wishes_are_one_line(run, tmp_path) -> None:
     settings = Run(run).recipe().generate
     for what, users, said in [

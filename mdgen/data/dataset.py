@@ -265,12 +265,13 @@ def _gather(count: int, parts: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> 
             images, first = np.empty((count, *part.shape[1:]), np.float32), name
         if part.shape[1:] != images.shape[1:]:
             raise MdgenError(
-                f"{name}: is {_size(part[0])} but {first} is {_size(images[0])}; bring all to one size with "
-                "`mdgen import --size`"
+                f"{name}: is {picture_size(part[0])} but {first} is {picture_size(images[0])}; bring all to one size "
+                "with `mdgen import --size`"
             )
         images[rows] = part
     return images
 
 
-def _size(image: np.ndarray) -> str:
+def picture_size(image: np.ndarray) -> str:
+    """What messages call the size of an image [C, H, W]: "64x64 with 1 channel(s)"."""
     return f"{image.shape[2]}x{image.shape[1]} with {image.shape[0]} channel(s)"

@@ -28,6 +28,7 @@ from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress
 from mdgen.run import Run, on_main_process, row_names, write_model_card
 from mdgen.training.denoiser import Corpus, DenoiserTask, condition_ids, held_out_latents, preview, publish
+from mdgen.training.latents import require_size
 from mdgen.training.low_rank import add_adapters, merge_adapters
 from mdgen.training.schedule import Budget
 from mdgen.training.stage import Stage
@@ -59,13 +60,14 @@ def fine_tune(
 
     It knows the users and labels of both. With `fine_tuning.learn: users` and rank 0, users that `source` knew are
     sampled exactly as before; where more learns, `replay`, a data set of theirs, keeps them from being forgotten.
-    Raises `MdgenError` where there is nothing new to learn.
+    Raises `MdgenError` where there is nothing new to learn, and for pictures of another size than `source` makes.
     """
     stage = Stage(run, recipe, device, progress, budget)
-    rows = data.training()
+    trained, rows = MicroDopplerPipeline.load(source), data.training()
+    require_size(trained, data)
     if replay is not None:
+        require_size(trained, replay)
         rows = replayed(replay.training(), rows)
-    trained = MicroDopplerPipeline.load(source)
     known = list(trained.config.users)
     users = [*known, *natsorted(set(rows.users) - set(known))]
     with PartialState().main_process_first():

@@ -31,6 +31,7 @@ from mdgen.training.autoencoder_check import AutoencoderCheck, IdentityRetention
 from mdgen.training.autoencoder_task import latent_shape
 from mdgen.training.denoiser import condition_ids, publish
 from mdgen.training.fine_tuning import claim_from
+from mdgen.training.latents import require_size
 from mdgen.training.schedule import Budget
 from mdgen.training.stage import Stage
 from mdgen.training.task import Batch, Task
@@ -139,8 +140,8 @@ def train_joint(
 ) -> AutoencoderCheck:
     """Fine-tune both stages of `source` on role `train`; `run` gets the result, with its autoencoder checked anew.
 
-    Raises `MdgenError` for models without a Gaussian autoencoder (kinds vq and none), and for another `diffusion`
-    section than that of `source`, whose denoiser learns on.
+    Raises `MdgenError` for models without a Gaussian autoencoder (kinds vq and none), for another `diffusion` section
+    than that of `source`, whose denoiser learns on, and for pictures of another size.
     """
     stage = Stage(run, recipe, device, progress, budget)
     train_data = training_data(data)
@@ -149,6 +150,7 @@ def train_joint(
         raise MdgenError(f"{source}: autoencoder.kind={recipe.autoencoder.kind} has no smooth latents to tune jointly")
     if recipe.diffusion != Run(source).recipe().diffusion:
         raise MdgenError(f"{source}: its denoiser learned other targets; leave section `diffusion` as it is")
+    require_size(pipeline, train_data)
     users = list(pipeline.config.users)
     Run(source).require_users(train_data.users)
     with PartialState().main_process_first():

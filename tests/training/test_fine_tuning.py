@@ -175,6 +175,14 @@ def test_the_run_keeps_the_recipe_it_was_taught_by_and_not_one_that_was_refused(
     assert Run(run).recipe() == Run(trained).recipe(FINE)
 
 
+def test_pictures_of_another_size_are_refused_before_anything_is_written(trained, tmp_path) -> None:
+    large, known = ridges(4, size=32), walkers(3, "train")
+    for data, replay in ((large, None), (known, large)):
+        with pytest.raises(MdgenError, match=r"ridges: its pictures are 32x32 .* the run is for 16x16 .* --size 16"):
+            fine_tune(data, trained, Run(tmp_path / "x"), Run(trained).recipe(FINE), replay=replay, device="cpu")
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_style_needs_recordings() -> None:
     bare = ridges()
     bare = dataclasses.replace(bare, table=bare.table.assign(recording="", session=""))

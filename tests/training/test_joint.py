@@ -112,6 +112,13 @@ def test_what_the_denoiser_learned_to_foretell_cannot_change_on_the_way(source, 
     assert not (tmp_path / "joint").exists()
 
 
+def test_pictures_of_another_size_are_refused_before_anything_is_written(source, tmp_path) -> None:
+    before, recipe = source
+    with pytest.raises(MdgenError, match="its pictures are 32x32"):
+        train_joint(ridges(size=32), before.path, Run(tmp_path / "joint"), recipe, device="cpu")
+    assert not (tmp_path / "joint").exists()
+
+
 @pytest.mark.parametrize("kind", [("autoencoder.kind=vq", "autoencoder.codebook.size=8"), ("autoencoder.kind=none",)])
 def test_models_without_smooth_latents_are_refused(kind, tmp_path) -> None:
     recipe, run = tiny_recipe(*kind), Run(tmp_path / "run")
