@@ -34,11 +34,32 @@ def test_overrides_win_and_numbers_may_be_written_as_1e_4() -> None:
         ("autoencoder.training.steps=0", "autoencoder.training.steps"),
         ("denoiser.kind=mamba", "denoiser.kind"),
         ("nonsense", "section.key=value"),
+        ("autoencoder=5", "autoencoder: input should be a valid dictionary"),
+        ("autoencoder.kind=[kl]", "autoencoder.kind"),
+        ("generate.labels=[a", "--set generate.labels=.a: not valid YAML"),
+        ("denoiser.training={memory_saver: true, batch_size: many}", "denoiser.training.batch_size"),
+        ("name=2024-02-31", "--set name=2024-02-31: not valid YAML"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_mend(override: str, said: str) -> None:
     with pytest.raises(MdgenError, match=said):
         load_recipe("quickstart", [override])
+
+
+@pytest.mark.parametrize("text", ["", "# nothing but a comment\n"])
+def test_an_empty_file_is_not_the_recipe_of_all_defaults(tmp_path, text: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(MdgenError, match=r"config\.yaml: is empty"):
+        load_recipe(file)
+    file.write_text("{}")
+    assert load_recipe(file) == load_recipe(None)
+
+
+def test_a_section_of_comments_alone_is_named(tmp_path) -> None:
+    (tmp_path / "r.yaml").write_text("autoencoder:\n  # kind: kl\n")
+    with pytest.raises(MdgenError, match=r"r\.yaml: autoencoder: input should be a valid dictionary"):
+        load_recipe(tmp_path / "r.yaml")
 
 
 def test_an_unknown_recipe_names_the_shipped_ones() -> None:

@@ -106,7 +106,10 @@ class AutoencoderConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _latent_channels_of_kind(cls, given: Any) -> Any:
-        return {"latent_channels": _LATENT_CHANNELS.get(given.get("kind"), 8), **given}
+        kind = given.get("kind") if isinstance(given, dict) else None
+        if kind in list(_LATENT_CHANNELS):  # a list: what stands there need not be hashable
+            return {"latent_channels": _LATENT_CHANNELS[kind], **given}
+        return given
 
     @field_validator("channels")
     @classmethod

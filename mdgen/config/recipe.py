@@ -53,10 +53,9 @@ def load_recipe(name_or_file: str | Path | None, overrides: Iterable[str] = ()) 
     `None` is the recipe of all defaults. Raises `MdgenError` naming the unknown key or the wrong value.
     """
     source, text = _recipe_text(name_or_file)
-    try:
-        content = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise MdgenError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from error
+    content = _read_yaml(text, source)
+    if content is None:
+        raise MdgenError(f"{source}: is empty; restore it, or write {{}} for a recipe of all defaults")
     if not isinstance(content, dict):
         raise MdgenError(f"{source}: a recipe is a mapping of sections, this is a {type(content).__name__}")
     for override in overrides:
@@ -77,7 +76,7 @@ def shipped_recipes() -> list[str]:
 
 def _recipe_text(name_or_file: str | Path | None) -> tuple[str, str]:
     if name_or_file is None:
-        return "default recipe", ""
+        return "default recipe", "{}"
     path = Path(name_or_file)
     if path.suffix in (".yaml", ".yml"):
         try:
@@ -91,6 +90,13 @@ def _recipe_text(name_or_file: str | Path | None) -> tuple[str, str]:
     return str(name_or_file), (resources.files("configs") / f"{name_or_file}.yaml").read_text(encoding="utf-8")
 
 
+def _read_yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a day that no calendar has
+        raise MdgenError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from error
+
+
 def _apply_override(content: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
@@ -101,4 +107,4 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
         if not isinstance(content, dict):
             raise MdgenError(f"--set {override}: {part!r} is a value, not a section")
     # YAML 1.1 reads 1e-4 as text; pydantic turns such text into a number where one is due.
-    content[last] = yaml.safe_load(value)
+    content[last] = _read_yaml(value, f"--set {override}")

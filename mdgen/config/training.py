@@ -46,8 +46,7 @@ class TrainingConfig(Section):
     @classmethod
     def _expand_memory_saver(cls, given: Any) -> Any:
         if isinstance(given, dict) and given.get("memory_saver") is True:
-            micro = min(8, given.get("batch_size", cls.model_fields["batch_size"].default))
-            return {"gradient_checkpointing": True, "micro_batch_size": micro, "average_on_cpu": True, **given}
+            return {"gradient_checkpointing": True, "micro_batch_size": 8, "average_on_cpu": True, **given}
         return given
 
     @model_validator(mode="after")

@@ -203,7 +203,7 @@ def test_each_part_is_clipped_on_its_own() -> None:
 def test_the_memory_saver_is_one_switch_that_single_settings_override() -> None:
     saver = TrainingConfig(memory_saver=True)
     assert (saver.gradient_checkpointing, saver.micro_batch_size, saver.average_on_cpu) == (True, 8, True)
-    assert TrainingConfig(memory_saver=True, batch_size=4).micro_batch_size == 4
+    assert engine(Line(dropout=0), memory_saver=True, batch_size=4).micro_batch_size == 4
     assert not TrainingConfig(memory_saver=True, gradient_checkpointing=False).gradient_checkpointing
 
 
