@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,24 +28,25 @@ def contact_sheet(data: SpectrogramSet, file: Path, columns: int = 8, axes: Mapp
 
 
 def comparison_sheet(sets: dict[str, SpectrogramSet], file: Path, users: int = 6, each: int = 3) -> None:
-    """Users by rows; for each set in turn the same `each` positions, side by side under the set's name."""
+    """Users by rows; for each set in turn the same `each` positions, side by side under the set's name.
+
+    A user with fewer windows leaves the last places of a set empty.
+    """
     first = next(iter(sets.values()))
     names = first.users[:users]
-    rows = []
-    for user in names:
-        rows.append([image for data in sets.values() for image in _spread(_images_of(data, user), each)])
-    titles = [f"{name}" if i == 0 else "" for name in sets for i in range(each)]
+    rows = [[image for data in sets.values() for image in _spread(_images_of(data, user), each)] for user in names]
+    titles = [name if i == 0 else "" for name in sets for i in range(each)]
     save_grid(rows, names, titles, file)
 
 
 def save_grid(
-    rows: Sequence[Sequence[np.ndarray]],
+    rows: Sequence[Sequence[np.ndarray | None]],
     labels: Sequence[str],
     titles: Sequence[str],
     file: Path,
     axes: Mapping[str, float] | None = None,
 ) -> None:
-    """Images [C, H, W] in rows and columns, named at the left and above.
+    """Images [C, H, W] in rows and columns, named at the left and above; `None` leaves a place empty.
 
     axes: with `velocity_min_mps`, `velocity_max_mps` and `duration_s`, the outer pictures get scales in m/s and s.
     """
@@ -54,15 +56,15 @@ def save_grid(
     panels = figure.subplots(len(rows), columns, squeeze=False)
     extent = (0.0, axes["duration_s"], axes["velocity_min_mps"], axes["velocity_max_mps"]) if axes and known else None
     for r, row in enumerate(rows):
-        for c, panel in enumerate(panels[r]):
+        for panel, image, c in zip_longest(panels[r], row, range(columns)):
             panel.set_frame_on(False)
             panel.tick_params(labelsize=6, labelleft=known and c == 0, labelbottom=known and r == len(rows) - 1)
-            if not known or c >= len(row):
+            if not known or image is None:
                 panel.set_xticks([])
                 panel.set_yticks([])
-            if c < len(row):
+            if image is not None:
                 shown = {"cmap": "viridis", "vmin": -1, "vmax": 1, "aspect": "auto", "interpolation": "nearest"}
-                panel.imshow(_displayed(row[c]), extent=extent, **shown)
+                panel.imshow(_displayed(image), extent=extent, **shown)
         panels[r, 0].set_ylabel(_plain(labels[r]) + (" (m/s)" if known else ""), fontsize=8)
     if known:
         panels[-1, columns // 2].set_xlabel("time (s)", fontsize=8)
@@ -128,8 +130,10 @@ def _images_of(data: SpectrogramSet, user: str) -> list[np.ndarray]:
     return list(data.images[(data.table["user"] == user).to_numpy()])
 
 
-def _spread(images: list[np.ndarray], count: int) -> list[np.ndarray]:
-    return [images[i] for i in np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)]
+def _spread(images: list[np.ndarray], count: int) -> list[np.ndarray | None]:
+    """`count` of them, evenly; all of them and `None` for those missing where there are fewer."""
+    shown = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
+    return [*(images[i] for i in shown), *[None] * (count - len(shown))]
 
 
 def _plain(text: str) -> str:
