@@ -51,6 +51,8 @@ class Maker:
     """Makes any of the samples 0, 1, ... of a data set; number n is of user n % len(users), index n // len(users).
 
     So the numbers of the first samples stay as they are when more of each user are asked for.
+
+    weights: sha256 of the model's. guides: what guides it besides, as `_guides` says.
     """
 
     pipeline: MicroDopplerPipeline | TokenPipeline
@@ -60,6 +62,7 @@ class Maker:
     users: list[str]
     batch_size: int
     weights: str
+    guides: dict[str, Any]
 
     @classmethod
     def of(
@@ -83,7 +86,8 @@ class Maker:
         if settings.classifier_scale:
             pipeline.use_classifier(run / "classifier", settings.classifier_scale)
         pipeline.to(device)
-        maker = cls(pipeline, Run(run), settings, seed, wanted, settings.batch_size, checkpoint_hash(run))
+        weights, guides = checkpoint_hash(run), _guides(run, settings)
+        maker = cls(pipeline, Run(run), settings, seed, wanted, settings.batch_size, weights, guides)
         maker.ids(range(1))  # labels that are not there are told before anything is made
         return maker
 
@@ -129,7 +133,7 @@ class Maker:
         """Everything that decides the data set, as JSON."""
         settings = self.settings.model_dump(mode="json")
         kept = {key: settings[key] for key in settings if key not in _NOT_THE_SAMPLE or key in ("per_user", "format")}
-        return {"seed": self.seed, "users": self.users, "checkpoint_sha256": self.weights, **kept}
+        return {"seed": self.seed, "users": self.users, "checkpoint_sha256": self.weights, **kept, **self.guides}
 
     def _sample(self, rows: range) -> np.ndarray:
         return self.pipeline(**self._wishes(rows)).cpu().numpy()
@@ -165,6 +169,7 @@ class Maker:
             "guidance_interval": f"{low:g}..{high:g}",
             "guidance_rescale": self.settings.guidance_rescale,
             "checkpoint_sha256": self.weights,
+            **self.guides,
             "mdgen_version": __version__,
         }
 
@@ -241,10 +246,22 @@ def _contact_sheet(maker: Maker, store: ShardedDataset) -> None:
         contact_sheet(store.head(8 * len(maker.users)), store.root / "contact_sheet.png")
 
 
-def checkpoint_hash(run: Path) -> str:
-    """sha256 over the weights a run samples with."""
+def checkpoint_hash(run: Path, parts: Sequence[str] = ("autoencoder", "conditioning", "denoiser", "prior")) -> str:
+    """sha256 over the weights of these parts of a run; those given are what it samples with."""
     digest = hashlib.sha256()
-    for part in ("autoencoder", "conditioning", "denoiser", "prior"):
+    for part in parts:
         for file in sorted((run / part).glob("*.safetensors")):
             digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _guides(run: Path, settings: GenerateConfig) -> dict[str, Any]:
+    """The classifier and the weaker run that guide, where the settings name them, with the sha256 of their weights."""
+    guides: dict[str, Any] = {}
+    if settings.classifier_scale:
+        guides["classifier_scale"] = settings.classifier_scale
+        guides["classifier_sha256"] = checkpoint_hash(run, ["classifier"])
+    if settings.weak_run:
+        guides["weak_run"] = Path(settings.weak_run).name
+        guides["weak_run_sha256"] = checkpoint_hash(Path(settings.weak_run))
+    return guides

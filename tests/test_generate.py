@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet, read_dataset
 from mdgen.errors import MachineError, MdgenError
 from mdgen.generate import generate, write_synthetic
+from mdgen.models.latent_classifier import LatentClassifier
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.plan_generation import generation_plan_lines
 from tests.tiny_run import tiny_run
@@ -69,6 +71,30 @@ def test_asking_for_more_leaves_the_first_ones_untouched(run, tmp_path) -> None:
         write_synthetic(run, settings(), tmp_path / "set")
     with pytest.raises(MdgenError, match="seed was 0, is 1"):
         write_synthetic(run, settings(per_user=8), tmp_path / "set", seed=1)
+
+
+def test_a_set_that_grows_under_another_kind_of_manifest_keeps_the_new_one_alone(run, tmp_path) -> None:
+    for count, manifest in ((1, "csv"), (2, "parquet"), (3, "csv")):
+        write_synthetic(run, settings(per_user=count, manifest=manifest), tmp_path / "set")
+        assert [file.name for file in (tmp_path / "set").glob("manifest.*")] == [f"manifest.{manifest}"]
+        assert len(read_dataset(tmp_path / "set")) == 3 * count
+
+
+def test_a_set_is_not_extended_under_a_classifier_or_weak_run_trained_anew(tmp_path) -> None:
+    run, weak = (tiny_run(tmp_path / name)[0].path for name in ("tiny", "weak"))
+    LatentClassifier(3, 4, 16).save_pretrained(run / "classifier")
+    guided = settings(per_user=1, classifier_scale=2.0, weak_run=str(weak))
+    write_synthetic(run, guided, tmp_path / "set")
+    table = read_dataset(tmp_path / "set").table
+    assert set(zip(table["classifier_scale"], table["weak_run"], strict=True)) == {("2.0", "weak")}
+    write_synthetic(run, guided, tmp_path / "set")
+    for part, changed in (("classifier", run / "classifier"), ("weak_run", weak / "denoiser")):
+        file = next(changed.glob("*.safetensors"))
+        before = file.read_bytes()
+        save_file({name: value + 1e-3 for name, value in load_file(file).items()}, file, {"format": "pt"})
+        with pytest.raises(MdgenError, match=f"{part}_sha256 was"):
+            write_synthetic(run, guided, tmp_path / "set")
+        file.write_bytes(before)
 
 
 @pytest.mark.parametrize("format_name", ["npz", "png16"])

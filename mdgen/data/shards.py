@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from mdgen.data.dataset import NUMBER_COLUMNS, UNFINISHED, SpectrogramSet, read_rows
+from mdgen.data.dataset import MANIFESTS, NUMBER_COLUMNS, UNFINISHED, SpectrogramSet, read_rows
 from mdgen.data.folders import require_free
 from mdgen.data.formats import FORMATS
 from mdgen.errors import MachineError, MdgenError
 
 #: Columns of a Parquet manifest that hold numbers.
-_NUMBERS = {*NUMBER_COLUMNS, "index", "steps", "guidance_scale"}
+_NUMBERS = {*NUMBER_COLUMNS, "index", "steps", "guidance_scale", "classifier_scale"}
 
 
 class ShardedDataset:
@@ -104,10 +104,13 @@ class ShardedDataset:
             ) from error
 
     def finish(self) -> None:
-        """The manifest over all shards, of which only one is in memory at a time."""
+        """The manifest over all shards, of which only one is in memory at a time; one of another kind goes."""
         parts = [self._row_file(rows) for rows in self.done()]
         with _replacing(self.manifest) as temporary:
             (_write_parquet if self.manifest.suffix == ".parquet" else _write_csv)(parts, temporary)
+        for name in MANIFESTS:
+            if name != self.manifest.name:
+                (self.root / name).unlink(missing_ok=True)
 
     def head(self, count: int) -> SpectrogramSet:
         """The first rows, as a data set, with as many more as fill the last shard they lie in."""
