@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from scipy.constants import speed_of_light
 from scipy.signal import ShortTimeFFT, get_window
 
 from mdgen.data.dataset import read_dataset
@@ -17,7 +18,7 @@ from mdgen.data.importing.settings import ImportSettings
 from mdgen.data.raw.importer import import_raw, plan_raw
 from mdgen.data.raw.processing import remove_clutter, to_spectrogram
 from mdgen.data.raw.samples import ArrayChirps, open_samples
-from mdgen.data.raw.settings import LIGHT_MPS, RadarFile, read_radar
+from mdgen.data.raw.settings import RadarFile, read_radar
 from mdgen.data.simulator.kinematics import JOINTS, Gait
 from mdgen.data.simulator.people import Person, Session
 from mdgen.errors import MdgenError
@@ -38,7 +39,7 @@ def beat(range_m: np.ndarray, strength: np.ndarray, samples: int, bandwidth_hz: 
     """ADC samples complex64 [chirps, samples] of points whose ranges and amplitudes are [chirps, points]: the beat of
     exp(+j 4 pi R (f0 + B t/T) / c)."""
     fast = np.arange(samples) / samples
-    turns = 2 * range_m[:, :, None] / LIGHT_MPS * (carrier_hz + bandwidth_hz * fast)
+    turns = 2 * range_m[:, :, None] / speed_of_light * (carrier_hz + bandwidth_hz * fast)
     return (strength[..., None] * np.exp(2j * np.pi * turns)).sum(1).astype(np.complex64)
 
 

@@ -163,7 +163,15 @@ def test_velocities_are_the_derivative_of_positions():
 
 
 @pytest.mark.parametrize(
-    "scene", [{"activities": ("fly",)}, {"bands_ghz": (25,)}, {"views_deg": (400,)}, {"activities": ("walk", "walk")}]
+    "scene",
+    [
+        {"activities": ("fly",)},
+        {"bands_ghz": (25,)},
+        {"views_deg": (400,)},
+        {"activities": ("walk", "walk")},
+        {"bands_ghz": (24, 77), "radar": RadarSettings()},
+        {"bands_ghz": (77,), "radar": RadarSettings()},
+    ],
 )
 def test_what_cannot_be_simulated_is_refused(scene):
     with pytest.raises(MdgenError):

@@ -7,11 +7,10 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import Field, model_validator
+from scipy.constants import speed_of_light
 
 from mdgen.config import Section, checked
 from mdgen.errors import MdgenError
-
-LIGHT_MPS = 299_792_458.0
 
 
 class RadarFile(Section):
@@ -62,7 +61,7 @@ class RadarFile(Section):
 
     @property
     def wavelength_m(self) -> float:
-        return LIGHT_MPS / self.carrier_hz
+        return speed_of_light / self.carrier_hz
 
     @property
     def unambiguous_mps(self) -> float:

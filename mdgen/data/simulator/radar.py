@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.constants import speed_of_light
 from scipy.signal import get_window, lfilter
 
 from mdgen.errors import MdgenError
-
-LIGHT_MPS = 299_792_458.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class RadarSettings:
 
     @property
     def wavelength_m(self) -> float:
-        return LIGHT_MPS / self.carrier_hz
+        return speed_of_light / self.carrier_hz
 
     def row_velocities(self, size: int) -> np.ndarray:
         """[size] m/s at the middle of each row, the greatest first."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.constants import speed_of_light
 
 from mdgen.data.simulator.activities import ACTIVITIES, FASTEST_MPS, ON_THE_SPOT
 from mdgen.data.simulator.people import Session
@@ -14,6 +15,8 @@ from mdgen.errors import MdgenError
 
 #: Bands people use, GHz -> carrier in Hz.
 BANDS_GHZ = {24: 24.125e9, 60: 60.5e9, 77: 77.0e9}
+#: Where none is named.
+DEFAULT_BANDS_GHZ = (24,)
 #: The greatest aspect angle from which a walker is surely seen to approach throughout.
 _APPROACHING_DEG = 60
 
@@ -38,7 +41,7 @@ class Sensor:
 
 @dataclass(frozen=True)
 class Conditions:
-    """How sessions differ from `people.sample_session`: fitted to a real set by `like.fit_conditions`.
+    """How sessions differ from `people.sample_session`: fitted to a real set by `like.fit_likeness`.
 
     snr_db: middle of the sessions' signal-to-noise ratios; None leaves them. snr_spread: gain of their spread.
     The others are added in dB to every session.
@@ -104,7 +107,7 @@ def whole_numbers(text: str, name: str) -> list[int]:
 def make_scene(
     activities: Sequence[str] = ("walk",),
     views_deg: Sequence[int] = (0,),
-    bands_ghz: Sequence[int] = (24,),
+    bands_ghz: Sequence[int] = DEFAULT_BANDS_GHZ,
     *,
     treadmill: bool = False,
     companion: bool = False,
@@ -113,11 +116,14 @@ def make_scene(
 ) -> Scene:
     """A scene with one sensor for each view and band, all with one velocity axis that holds everything there is to see.
 
-    radar: settings to take instead of the default ones; its axis is then left alone.
+    radar: settings to take instead of the default ones; its axis and carrier are then left alone. Raises `MdgenError`
+    for bands beside it, and for activities, views and bands that there are not.
     """
     unknown = [band for band in bands_ghz if band not in BANDS_GHZ]
     if unknown:
         raise MdgenError(f"bands: no band at {unknown[0]} GHz; use {', '.join(map(str, BANDS_GHZ))}")
+    if radar is not None and tuple(bands_ghz) != DEFAULT_BANDS_GHZ:
+        raise MdgenError("bands: a radar that is given or fitted (--like) has a carrier of its own; leave bands out")
     wrong = [view for view in views_deg if not 0 <= view < 360]
     if wrong:
         raise MdgenError(f"views: {wrong[0]} degrees is no direction; use 0 (towards the radar) to 359")
@@ -140,5 +146,5 @@ def _with_room_for(activities: Sequence[str], views_deg: Sequence[int], both_way
 def _carried(radar: RadarSettings, carrier_hz: float) -> RadarSettings:
     """`radar` at another carrier, with pulses enough: a whole number of 500 Hz, a sixth above what aliases."""
     fastest = max(radar.velocity_max_mps, -radar.velocity_min_mps)
-    need = 4 * fastest * carrier_hz / 299_792_458.0
+    need = 4 * fastest * carrier_hz / speed_of_light
     return replace(radar, carrier_hz=carrier_hz, prf_hz=max(2000.0, 500.0 * np.ceil(need * 7 / 6 / 500)))
