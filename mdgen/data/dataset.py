@@ -18,7 +18,7 @@ import pandas as pd
 from natsort import natsorted
 
 from mdgen.data.folders import atomic_folder
-from mdgen.data.formats import CONTAINERS, read_container, write_picture16
+from mdgen.data.formats import CONTAINERS, read_container, split_reference, write_picture16
 from mdgen.data.images import PICTURE_SUFFIXES, check_values, read_picture
 from mdgen.data.stacks import Stack
 from mdgen.errors import MdgenError
@@ -169,7 +169,7 @@ def read_rows(root: Path, table: pd.DataFrame, manifest: Path) -> SpectrogramSet
     """The spectrograms below `root` that a table of text names; `manifest` is where it came from, for messages."""
     table = _checked_table(table.rename(columns={"file_name": "file"}), manifest)
     inside = root.resolve()
-    files, _, numbers = (column.to_numpy(object) for _, column in table["file"].str.partition("#").items())
+    files, numbers = (np.array(part, object) for part in zip(*map(split_reference, table["file"]), strict=True))
 
     def parts() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         for name, rows in pd.Series(files).groupby(files, sort=False).indices.items():

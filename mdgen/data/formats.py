@@ -21,6 +21,9 @@ from PIL import Image
 from mdgen.data.images import write_png16
 from mdgen.errors import MdgenError
 
+#: Suffixes of files of many pictures: data sets have some of them, `import` reads all.
+OF_MANY = (".npy", ".npz", ".tar", ".h5", ".hdf5", ".hdf", ".he5")
+
 
 @dataclass(frozen=True)
 class Format:
@@ -32,6 +35,12 @@ class Format:
     suffix: str
     exact: bool
     write: Callable[[Path, np.ndarray, pd.DataFrame], list[str]]
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """(file, row) of `shards/0.npz#12`, a row of a file of many; (reference, "") of any other, such as `walk#1.png`."""
+    file, _, row = reference.rpartition("#")
+    return (file, row) if file.lower().endswith(OF_MANY) else (reference, "")
 
 
 def decibels(images: np.ndarray, db_min: float, db_max: float) -> np.ndarray:

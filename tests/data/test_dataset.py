@@ -81,6 +81,14 @@ def test_bad_arrays_are_refused_by_name(tmp_path: Path, array: np.ndarray, messa
         read_dataset(manifest_of(tmp_path, file=["x.npy"], user=["a"]))
 
 
+def test_a_name_may_hold_the_sign_that_names_rows(tmp_path: Path) -> None:
+    stack = np.linspace(-1, 1, 3 * 16, dtype=np.float32).reshape(3, 4, 4)
+    Image.new("L", (4, 4), 255).save(tmp_path / "walk#1.png")
+    np.save(tmp_path / "#2.npy", stack)
+    data = read_dataset(manifest_of(tmp_path, file=["walk#1.png", "#2.npy#2", "#2.npy#0"], user=["a", "b", "b"]))
+    np.testing.assert_array_equal(data.images[:, 0], [np.ones((4, 4)), stack[2], stack[0]])
+
+
 def test_a_pickled_array_is_never_executed(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(MdgenError, match="without objects"):

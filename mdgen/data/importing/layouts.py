@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from natsort import natsorted
 
+from mdgen.data.formats import split_reference
 from mdgen.data.importing.contents import list_contents
 from mdgen.data.importing.formats import FAMILIES, Source, family_of
 from mdgen.data.importing.manifest import ROLE_WORDS, find_manifest, is_manifest, read_manifest
@@ -23,8 +24,6 @@ from mdgen.data.importing.walk import Walk, walk
 from mdgen.errors import MdgenError
 
 _PRESET_SAMPLE = 200
-#: Families whose files hold many pictures, in an array `images`.
-_OF_MANY = ("npy", "npz", "hdf5", "tar")
 _DIGITS = re.compile(r"\d+")
 _PERSON = re.compile(r"^(id|user|person|subject|subj|sub|participant|p|s|walker|volunteer)[_ -]?\d+$", re.IGNORECASE)
 
@@ -83,10 +82,8 @@ def _from_manifest(manifest: Path, settings: ImportSettings, problems: Problems)
 
 def _row_inside(reference: str) -> tuple[str, int] | None:
     """(file, row) of `shards/0.npz#12`, as data sets name rows of files of many; None for anything else."""
-    file, _, row = reference.rpartition("#")
-    return (
-        (file, int(row)) if row.isascii() and row.isdigit() and len(row) < 16 and family_of(file) in _OF_MANY else None
-    )
+    file, row = split_reference(reference)
+    return (file, int(row)) if row.isascii() and row.isdigit() and len(row) < 16 else None
 
 
 def _of_rows(table: pd.DataFrame, rows: dict[str, tuple[str, int]]) -> pd.DataFrame:
