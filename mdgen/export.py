@@ -25,12 +25,14 @@ TOLERANCE = 1e-4
 
 
 class _Denoiser(nn.Module):
+    """What the sampler is told, whatever the objective."""
+
     def __init__(self, pipeline: MicroDopplerPipeline) -> None:
         super().__init__()
-        self.denoiser, self.conditioning = pipeline.denoiser, pipeline.conditioning
+        self.denoiser, self.conditioning, self.answer = pipeline.denoiser, pipeline.conditioning, pipeline.answer
 
     def forward(self, sample: Tensor, timestep: Tensor, user: Tensor) -> Tensor:
-        return self.denoiser(sample, timestep, class_labels=self.conditioning(user)).sample
+        return self.answer(self.denoiser, sample, timestep, self.conditioning(user))
 
 
 class _Decoder(nn.Module):

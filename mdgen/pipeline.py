@@ -225,7 +225,7 @@ class MicroDopplerPipeline(DiffusionPipeline):
 
     def answer(self, denoiser: nn.Module, sample: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         """What samplers are told of samples at timesteps (one, or [N]), by a denoiser with this one's objective."""
-        timesteps = torch.as_tensor(timestep, dtype=torch.float32, device=sample.device).expand(len(sample))
+        timesteps = torch.as_tensor(timestep, dtype=torch.float32, device=sample.device).expand(sample.shape[0])
         if self.config.objective == "edm":
             return preconditioned(denoiser, sample, timesteps, condition)
         return denoiser(sample, timesteps, class_labels=condition).sample.float()

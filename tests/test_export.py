@@ -11,16 +11,16 @@ from mdgen.pipeline import MicroDopplerPipeline
 from tests.tiny_run import tiny_run
 
 
-@pytest.mark.parametrize("kind", ["unet", "dit"])
-def test_onnxruntime_gives_the_same_picture(kind: str, tmp_path) -> None:
+@pytest.mark.parametrize(("kind", "objective"), [("unet", "flow"), ("dit", "flow"), ("dit", "edm")])
+def test_onnxruntime_gives_the_same_picture(kind: str, objective: str, tmp_path) -> None:
     for name in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(name, reason=f"the package `{name}` (extra onnx) is not installed")
     if torch.__version__ < "2.9":
         pytest.skip("exporting needs torch 2.9 or later")
     import onnxruntime
 
-    changes = (f"denoiser.kind={kind}", "denoiser.levels=[1, 1]", "generate.sampler=euler", "generate.steps=4")
-    run, _ = tiny_run(tmp_path / "run", *changes)
+    changes = (f"denoiser.kind={kind}", "denoiser.levels=[1, 1]", f"diffusion.objective={objective}")
+    run, _ = tiny_run(tmp_path / "run", *changes, "generate.sampler=euler", "generate.steps=4")
     export_onnx(run.path, tmp_path / "onnx")
     facts = json.loads((tmp_path / "onnx" / "sampling.json").read_text())
     denoiser, decoder = (onnxruntime.InferenceSession(tmp_path / "onnx" / f"{n}.onnx") for n in ("denoiser", "decoder"))

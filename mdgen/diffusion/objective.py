@@ -81,7 +81,7 @@ class Objective:
             squared = self._alphas_cumprod.to(timestep.device)[timestep.long()]
             return squared.sqrt(), (1 - squared).sqrt()
         sigma = timestep.double() / TIMESTEPS
-        length = torch.hypot(1 - sigma, sigma) if self.config.objective == "edm" else torch.ones_like(sigma)
+        length = ((1 - sigma) ** 2 + sigma**2).sqrt() if self.config.objective == "edm" else torch.ones_like(sigma)
         return (1 - sigma) / length, sigma / length
 
     def clean(self, noisy: Tensor, prediction: Tensor, timestep: Tensor) -> Tensor:
@@ -131,10 +131,9 @@ def noise_process(config: DiffusionConfig) -> dict[str, Any]:
 def preconditioned(denoiser: Callable[..., Any], noisy: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
     """Flow's prediction e - x [N, C, H, W], at a point of its path, by a denoiser trained with objective edm."""
     objective = Objective(DiffusionConfig(objective="edm"))
-    time = timestep.double() / TIMESTEPS
-    scaled = noisy / _wide(torch.hypot(1 - time, time), noisy)
-    answer = denoiser(scaled, timestep, class_labels=condition).sample.float()
     alpha, sigma = (_wide(scale, noisy) for scale in objective.scales(timestep))
+    scaled = (alpha + sigma) * noisy
+    answer = denoiser(scaled, timestep, class_labels=condition).sample.float()
     return (sigma - alpha) * scaled - (sigma + alpha) * answer
 
 
