@@ -1,6 +1,7 @@
 """Radar samples to spectrograms: tones land where physics says, every file order gives the same cube, and a simulated
 walker's ADC cube gives its speed back."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -21,7 +22,8 @@ from mdgen.data.raw.samples import ArrayChirps, open_samples
 from mdgen.data.raw.settings import RadarFile, read_radar
 from mdgen.data.simulator.kinematics import JOINTS, Gait
 from mdgen.data.simulator.people import Person, Session
-from mdgen.errors import MdgenError
+from mdgen.data.stacks import Stack
+from mdgen.errors import MachineError, MdgenError
 
 CW = RadarFile(carrier_hz=24e9, prf_hz=2000, window_s=0.1, clutter="none")
 FMCW = {"carrier_hz": 77e9, "prf_hz": 4000, "layout": "adc", "window_s": 0.05, "samples_per_chirp": 32}
@@ -245,6 +247,22 @@ def test_an_import_of_samples_killed_by_force_goes_on_and_ends_as_if_undisturbed
     )
     assert whole == killed
     assert [f.name for f in tmp_path.iterdir() if f.name.startswith(".")] == []
+
+
+def test_a_full_disk_ends_an_import_and_is_no_file_to_skip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, create = recordings(tmp_path / "in", seconds=4.0), Stack.create
+
+    def filling(file: Path, *like: object) -> Stack:
+        if file.name == "00003.npy":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return create(file, *like)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stack, "create", filling)
+        with pytest.raises(MachineError, match=r"No space left on device.*kept for the next try"):
+            import_raw(source, tmp_path / "out", CW, ImportSettings(size=16, on_error="skip"))
+    report = import_raw(source, tmp_path / "out", CW, ImportSettings(size=16, on_error="skip"))
+    assert "went on with an import begun before: 3 of 8 recordings were done" in report.lines
 
 
 def test_a_raw_plan_writes_nothing(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def import_dataset(
         if not (work.folder / JOURNAL).stat().st_size:
             work.discard()
             raise
-        raise MdgenError(f"{error} (what is converted already is kept for the next try)") from error
+        raise type(error)(f"{error} (what is converted already is kept for the next try)") from error
     work.finish(table.drop(columns=["row", "number", "residual"]), problems.found, settings.storage, JOURNAL, STRIPS)
     lines += [*_residual_line(table, plan), *grouped, *roles, *problems.lines]
     return ImportReport(lines, len(table), table["user"].nunique())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from mdgen.errors import MdgenError
+from mdgen.errors import MachineError, MdgenError
 
 _SHOWN = 5
 
@@ -18,8 +18,8 @@ class Problems:
     found: dict[str, str] = field(default_factory=dict)
 
     def meet(self, item: str, error: MdgenError) -> None:
-        """Raise `error`, or remember that `item` is left out because of it."""
-        if not self.skip:
+        """Raise `error`, or remember that `item` is left out because of it. A `MachineError` is always raised."""
+        if not self.skip or isinstance(error, MachineError):
             raise error
         self.found[item] = " ".join(str(error).split())
 

@@ -68,7 +68,7 @@ def import_raw(
         if not any(part.is_done for part in parts):
             work.discard()
             raise
-        raise MdgenError(f"{error} (recordings done already are kept for the next try)") from error
+        raise type(error)(f"{error} (recordings done already are kept for the next try)") from error
     work.finish(table, problems.found, settings.storage, *(f"{_FOLDER}/{part.facts.name}" for part in whole))
     lines += [f"went on with an import begun before: {done} of {len(parts)} recordings were done"] if done else []
     if work.was_other:
