@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from scipy.constants import speed_of_light
@@ -192,6 +193,14 @@ def recordings(root: Path, seconds: float = 8.0) -> Path:
     return root
 
 
+def files_of(root: Path) -> dict[Path, bytes]:
+    return {file.relative_to(root): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_folder_of_samples_becomes_a_data_set_with_axes(tmp_path: Path) -> None:
     radar = CW.model_copy(update={"velocity_min_mps": -1.0, "velocity_max_mps": 5.0, "piece_s": 2.0, "step_s": 1.0})
     report = import_raw(recordings(tmp_path / "in"), tmp_path / "out", radar, ImportSettings(size=32))
@@ -241,12 +250,19 @@ def test_an_import_of_samples_killed_by_force_goes_on_and_ends_as_if_undisturbed
     assert not (tmp_path / "killed").exists()
     report = import_raw(source, tmp_path / "killed", radar, ImportSettings(size=16))
     assert "went on with an import begun before: 3 of 8 recordings were done" in report.lines
-    whole, killed = (
-        {f.relative_to(root): f.read_bytes() for f in root.rglob("*") if f.is_file()}
-        for root in (tmp_path / "whole", tmp_path / "killed")
-    )
-    assert whole == killed
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
     assert [f.name for f in tmp_path.iterdir() if f.name.startswith(".")] == []
+
+
+def test_an_import_of_samples_stopped_at_its_manifest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = recordings(tmp_path / "in", seconds=4.0)
+    import_raw(source, tmp_path / "whole", CW, ImportSettings(size=16))
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_csv", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            import_raw(source, tmp_path / "stopped", CW, ImportSettings(size=16))
+    import_raw(source, tmp_path / "stopped", CW, ImportSettings(size=16))
+    assert files_of(tmp_path / "stopped") == files_of(tmp_path / "whole")
 
 
 def test_a_full_disk_ends_an_import_and_is_no_file_to_skip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

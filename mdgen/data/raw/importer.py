@@ -124,7 +124,7 @@ class _Part:
 
     @property
     def is_done(self) -> bool:
-        return self.facts.exists()
+        return self.facts.exists() and self.stack.exists()
 
     def write(self, root: Path, radar: RadarFile, size: int) -> None:
         """Process the samples. Raises `MdgenError` for what cannot be read or is too short."""
