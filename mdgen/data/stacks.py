@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -97,17 +99,19 @@ def one_file_each(folder: Path, table: pd.DataFrame, images: str = "images") -> 
     """`table` with the pictures it names in stacks of `folder` written to files of their own; the stacks go.
 
     Gray integers become PNGs of 8 or 16 bits, floats and colours `.npy`: nothing is lost. Files are numbered, so that
-    no name becomes a path.
+    no name becomes a path. One stack is open at a time: there may be more of them than a process may open.
     """
     names, _, rows = (column for _, column in table["file"].str.partition("#").items())
-    stacks = {name: Stack(folder / name) for name in names.unique()}
     (folder / images).mkdir(exist_ok=True)
-    width, files = max(5, len(str(len(table)))), []
-    for number, (name, row) in enumerate(zip(names, rows, strict=True)):
-        files.append(_write_file(folder, f"{images}/{number:0{width}d}", stacks[name].levels(int(row))))
-    for stack in stacks.values():
+    width = max(5, len(str(len(table))))
+    files: list[str] = []
+    for name, same in groupby(zip(names, rows, strict=True), key=itemgetter(0)):
+        stack = Stack(folder / name)
+        for _, row in same:
+            files.append(_write_file(folder, f"{images}/{len(files):0{width}d}", stack.levels(int(row))))
         stack.close()
-        stack.file.unlink()
+    for name in names.unique():
+        (folder / name).unlink()
     return table.assign(file=files)
 
 

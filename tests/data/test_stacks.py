@@ -1,12 +1,15 @@
 """Stacks: pictures come back from any row in any order, to the bit, and what is no stack is one line."""
 
+import os
 import resource
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from mdgen.data.stacks import Stack, from_levels, to_levels
+from mdgen.data.images import read_pixels
+from mdgen.data.stacks import Stack, from_levels, one_file_each, to_levels
 from mdgen.errors import MdgenError
 
 
@@ -51,6 +54,21 @@ def test_a_stack_that_was_cut_off_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "s.npy").write_bytes(b"")
     with pytest.raises(MdgenError, match="cannot be read"):
         Stack(tmp_path / "s.npy")
+
+
+def test_more_stacks_than_a_process_may_open_become_one_file_each(tmp_path: Path) -> None:
+    names = [f"{number}.npy" for number in range(60)]
+    for number, name in enumerate(names):
+        np.save(tmp_path / name, np.full((2, 4, 4), number, np.uint8))
+    table = pd.DataFrame({"file": [f"{name}#{row}" for name in names for row in (1, 0)]})
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 20, limits[1]))
+        table = one_file_each(tmp_path, table)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert [read_pixels(tmp_path / file)[0, 0] for file in table["file"]] == [n for n in range(60) for _ in range(2)]
+    assert [file.name for file in tmp_path.iterdir()] == ["images"]
 
 
 def test_a_picture_that_the_disk_has_no_room_for_is_an_error(tmp_path: Path) -> None:
