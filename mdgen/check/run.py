@@ -208,9 +208,9 @@ def _scheduler(pipeline: MicroDopplerPipeline, sampler: str, steps: int) -> Iter
 
 
 def _samples(pipeline: MicroDopplerPipeline | TokenPipeline) -> Iterator[Remark]:
-    """Two pictures, in few steps: finite, and not all the same."""
+    """Two pictures, in few steps or in those it was distilled for: finite, and not all the same."""
     generators = [torch.Generator().manual_seed(i) for i in range(2)]
-    steps = pipeline.config.get("distilled_steps") or 4
+    steps = (pipeline.config.get("distilled") or {"steps": 4})["steps"]
     pictures = pipeline([0, len(pipeline.config.users) - 1], generators, guidance_scale=1.0, num_inference_steps=steps)
     if not torch.isfinite(pictures).all():
         yield failed("samples are not finite", "train again at a lower learning_rate")

@@ -14,6 +14,7 @@ from mdgen.run import Run
 from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.checkpoint import replacing_folder
 from mdgen.training.denoiser import train_denoiser
+from mdgen.training.distill import distill
 from tests.conftest import ridges, tiny_recipe, walks
 
 
@@ -55,6 +56,12 @@ def test_a_sound_run_passes(trained) -> None:
     said = "\n".join(remark.line() for remark in remarks)
     for part in ("3 users", "PSNR", "latents in use", "latents (16, 4, 4) decode", "DPMSolver", "it samples"):
         assert part in said
+
+
+def test_a_sound_distilled_run_passes_whatever_its_steps(trained, tmp_path) -> None:
+    recipe = tiny_recipe("distill.evaluations=2", "distill.teacher_steps=4", "distill.training.steps=1")
+    distill(trained.path, tmp_path / "student", recipe, device="cpu")
+    assert bad(check_run(Run(tmp_path / "student"))) == []
 
 
 def test_a_torn_file_is_found(run) -> None:
