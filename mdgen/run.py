@@ -20,8 +20,8 @@ from filelock import FileLock, Timeout
 from mdgen import __version__
 from mdgen.config import Recipe, dump_recipe, load_recipe
 from mdgen.data.dataset import SpectrogramSet
-from mdgen.data.folders import atomic_folder
-from mdgen.errors import MachineError, MdgenError
+from mdgen.data.folders import atomic_folder, write_whole
+from mdgen.errors import MdgenError
 from mdgen.progress import warn
 
 Result = TypeVar("Result")
@@ -51,15 +51,10 @@ class Run:
         """Make a new run folder of recipe, users and axes; an old one stays as it is and must be for the same users."""
         if (self.path / "users.json").exists():
             return self.require_users(data.users)
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise MdgenError(f"{self.path}: exists and is not a run folder; choose another --run")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / "users.json").write_text(json.dumps(data.users, ensure_ascii=False), encoding="utf-8")
-            (self.path / "axes.json").write_text(json.dumps(data.axes()), encoding="utf-8")
-            self.record(recipe)
-        except OSError as error:
-            raise MachineError(f"{self.path}: cannot be written ({error.strerror}); choose another --run") from error
+        with atomic_folder(self.path) as folder:
+            (folder / "users.json").write_text(json.dumps(data.users, ensure_ascii=False), encoding="utf-8")
+            (folder / "axes.json").write_text(json.dumps(data.axes()), encoding="utf-8")
+            Run(folder).record(recipe)
 
     def continue_from(self, source: Path) -> None:
         """Make this a new run that goes on where `source` is, which is only read. Nothing to do if it was made before.
@@ -104,7 +99,7 @@ class Run:
 
     def record(self, recipe: Recipe) -> None:
         """Keep the recipe a stage was trained by; called when it is done, so that a refused one leaves no trace."""
-        (self.path / "config.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+        write_whole(self.path / "config.yaml", dump_recipe(recipe))
 
     def require_users(self, users: list[str]) -> None:
         """One label map for data, model and output: a difference is an error."""

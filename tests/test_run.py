@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import stat
 from pathlib import Path
@@ -17,6 +18,41 @@ from mdgen.training.checkpoint import checkpoints
 from mdgen.training.denoiser import train_denoiser
 from mdgen.training.signals import Interrupted
 from tests.conftest import ridges, tiny_recipe
+
+
+def test_a_run_folder_that_was_stopped_while_it_was_made_is_made_anew(tmp_path, monkeypatch) -> None:
+    run = Run(tmp_path / "run")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mdgen.run.dump_recipe", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run.claim(tiny_recipe(), ridges())
+    run.claim(tiny_recipe(), ridges())
+    assert run.recipe() == tiny_recipe()
+    assert (run.users(), run.axes()) == (ridges().users, ridges().axes())
+
+
+def test_a_full_disk_leaves_the_recipe_that_was_there(tmp_path) -> None:
+    run = Run(tmp_path / "run")
+    run.claim(tiny_recipe(), ridges())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+        with pytest.raises(OSError, match="too large"):
+            run.record(tiny_recipe("seed=1"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert run.recipe() == tiny_recipe()
+
+
+def test_a_folder_of_other_things_is_not_made_a_run(tmp_path) -> None:
+    (tmp_path / "notes").touch()
+    with pytest.raises(MdgenError, match="nothing is overwritten"):
+        Run(tmp_path).claim(tiny_recipe(), ridges())
+    assert [file.name for file in tmp_path.iterdir()] == ["notes"]
 
 
 def test_a_second_training_in_a_run_folder_is_refused_and_told_by_whom(tmp_path) -> None:

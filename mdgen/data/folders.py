@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all."""
+"""Folders and files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ def require_free(out: Path) -> None:
     """Raise `MdgenError` where writing a folder `out` would overwrite something."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise MdgenError(f"{out}: already exists and is not empty; choose another folder, nothing is overwritten")
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Make `text` the content of `file`, which an end of any kind leaves as it was. Raises `OSError`."""
+    temporary = file.with_name(f".{file.name}.partial")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, file)
 
 
 @contextmanager

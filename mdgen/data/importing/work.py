@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from mdgen.data.folders import require_free
+from mdgen.data.folders import require_free, write_whole
 from mdgen.data.importing.convert import Fact
 from mdgen.data.importing.settings import ImportSettings, Storage
 from mdgen.data.stacks import Stack, one_file_each
@@ -97,9 +97,7 @@ class Journal:
                     fact = _fact(line)
                     if fact is not None and 0 <= fact.row < len(stacks[0]) and _is_stored(fact, stacks):
                         facts[fact.row] = fact
-        temporary = self.file.with_suffix(".new")
-        temporary.write_text("".join(map(_line, facts.values())), encoding="utf-8")
-        os.replace(temporary, self.file)
+        write_whole(self.file, "".join(map(_line, facts.values())))
         return list(facts.values())
 
     def note(self, facts: Iterable[Fact]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pandas as pd
 from natsort import natsorted
 
 from mdgen.data.dataset import START_COLUMN, make_table
+from mdgen.data.folders import write_whole
 from mdgen.data.importing.grouping import give_roles
 from mdgen.data.importing.importer import ImportReport
 from mdgen.data.importing.layouts import label_files
@@ -141,9 +141,7 @@ class _Part:
             stack.close(sync=True)
             columns = {START_COLUMN: (starts * (size / width)).tolist()}
             facts = {**_axes(spectrogram, radar, peak, width), "columns": columns, "notes": spectrogram.notes}
-            temporary = self.facts.with_suffix(".new")
-            temporary.write_text(json.dumps(facts))
-            os.replace(temporary, self.facts)
+            write_whole(self.facts, json.dumps(facts))
         except OSError as error:
             folder = self.stack.parent
             raise MachineError(
