@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
 from mdgen.config import DiffusionConfig, Recipe
+from mdgen.data.folders import read_json
 from mdgen.device import autocast
 from mdgen.diffusion.guidance import guided_prediction, steered
 from mdgen.diffusion.objective import TIMESTEPS, noise_process, preconditioned
@@ -232,12 +232,27 @@ class MicroDopplerPipeline(DiffusionPipeline):
 
 
 def loaded(cls: type[Pipeline], run: Path) -> Pipeline:
-    """The pipeline of this class in a run folder; raises `MdgenError` where it is incomplete or for other users."""
-    if not (run / "model_index.json").exists():
-        raise MdgenError(f"{run}: holds no trained model; run `mdgen train-vae` and `mdgen train-ldm` first")
+    """The pipeline of this class in a run folder; raises `MdgenError` where it is of another class, incomplete or for
+    other users."""
+    held = class_name(run)
+    if held != cls.__name__:
+        raise MdgenError(
+            f"{run}: holds a {held}, and this needs a {cls.__name__}; give another run: `mdgen train-ldm` makes a "
+            "MicroDopplerPipeline, `mdgen baseline` a TokenPipeline"
+        )
     logging.disable_progress_bar()
-    pipeline = cls.from_pretrained(str(run))
-    users = json.loads((run / "users.json").read_text(encoding="utf-8"))
-    if users != list(pipeline.config.users):
+    try:
+        pipeline = cls.from_pretrained(str(run), use_safetensors=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise MdgenError(f"{run}: is no whole model ({error}); restore it, or train its last stage again") from error
+    if read_json(run / "users.json") != list(pipeline.config.users):
         raise MdgenError(f"{run}: users.json names other users than the model was trained for; restore it")
     return pipeline
+
+
+def class_name(run: Path) -> str:
+    """Of the pipeline in a run folder; raises `MdgenError` where there is none."""
+    file = run / "model_index.json"
+    if not file.exists():
+        raise MdgenError(f"{run}: holds no trained model; run `mdgen train-vae` and `mdgen train-ldm` first")
+    return read_json(file).get("_class_name", "pipeline without a name")

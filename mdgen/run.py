@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from mdgen import __version__
 from mdgen.config import Recipe, dump_recipe, load_recipe
 from mdgen.data.dataset import SpectrogramSet
-from mdgen.data.folders import atomic_folder, write_whole
+from mdgen.data.folders import atomic_folder, read_json, write_whole
 from mdgen.errors import MdgenError
 from mdgen.progress import warn
 
@@ -41,11 +41,11 @@ class Run:
 
     def users(self) -> list[str]:
         """The users this run knows, in the order of their ids."""
-        return json.loads(self._existing("users.json").read_text(encoding="utf-8"))
+        return read_json(self._existing("users.json"))
 
     def axes(self) -> dict[str, float]:
         """The physical axes of the training data, as far as they were known."""
-        return json.loads(self._existing("axes.json").read_text(encoding="utf-8"))
+        return read_json(self._existing("axes.json"))
 
     def claim(self, recipe: Recipe, data: SpectrogramSet) -> None:
         """Make a new run folder of recipe, users and axes; an old one stays as it is and must be for the same users."""

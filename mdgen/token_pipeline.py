@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from mdgen.errors import MdgenError
 from mdgen.models.conditioning import UserConditioning
 from mdgen.models.prior import Past, TokenPrior
 from mdgen.models.vq_autoencoder import VQAutoencoder
-from mdgen.pipeline import MicroDopplerPipeline, loaded
+from mdgen.pipeline import MicroDopplerPipeline, class_name, loaded
 
 
 class TokenPipeline(DiffusionPipeline):
@@ -97,17 +96,13 @@ class TokenPipeline(DiffusionPipeline):
 
 def load_pipeline(run: Path) -> MicroDopplerPipeline | TokenPipeline:
     """The pipeline of a run folder, whichever kind of model it holds."""
-    try:
-        name = json.loads((run / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
-    except FileNotFoundError:
-        name = ""
-    except (OSError, ValueError, KeyError) as error:
-        raise MdgenError(f"{run / 'model_index.json'}: cannot be read ({error}); train its last stage again") from error
-    return TokenPipeline.load(run) if name == TokenPipeline.__name__ else MicroDopplerPipeline.load(run)
+    return TokenPipeline.load(run) if class_name(run) == TokenPipeline.__name__ else MicroDopplerPipeline.load(run)
 
 
 def settings_in_effect(pipeline: MicroDopplerPipeline | TokenPipeline, settings: GenerateConfig) -> GenerateConfig:
-    """What samples are really made with, as their table says it."""
+    """What samples are really made with, as their table says it; raises `MdgenError` for what a baseline cannot do."""
     if isinstance(pipeline, MicroDopplerPipeline):
         return settings
+    if settings.weak_run or settings.classifier_scale:
+        raise MdgenError("the baseline has no guidance but --guidance-scale: unset weak_run and classifier_scale")
     return settings.model_copy(update={"sampler": "autoregressive", "steps": pipeline.prior.tokens})

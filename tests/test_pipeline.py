@@ -1,6 +1,7 @@
 """Both stages on tiny data: what is trained, saved, loaded again and sampled."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -55,6 +56,32 @@ def test_a_reloaded_pipeline_samples_exactly_as_before_it_was_saved(trained, tmp
         return pipeline([0, 2], [torch.Generator().manual_seed(i) for i in range(2)], num_inference_steps=4)
 
     assert torch.equal(sample(first), sample(second))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("denoiser/diffusion_pytorch_model.safetensors", "no whole model"),
+        ("conditioning/config.json", "no whole model"),
+        ("model_index.json", "model_index.json: cannot be read"),
+        ("users.json", "users.json: cannot be read"),
+    ],
+)
+def test_a_torn_file_of_a_model_is_told_by_name(trained, tmp_path, name: str, said: str) -> None:
+    shutil.copytree(trained[1].path, tmp_path / "run")
+    file = tmp_path / "run" / name
+    file.write_bytes(file.read_bytes()[:-5])
+    with pytest.raises(MdgenError, match=said):
+        MicroDopplerPipeline.load(tmp_path / "run")
+
+
+def test_weights_that_could_hold_code_are_not_read(trained, tmp_path) -> None:
+    shutil.copytree(trained[1].path, tmp_path / "run")
+    folder = tmp_path / "run" / "denoiser"
+    (folder / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save(MicroDopplerPipeline.load(trained[1].path).denoiser.state_dict(), folder / "diffusion_pytorch_model.bin")
+    with pytest.raises(MdgenError, match="no whole model"):
+        MicroDopplerPipeline.load(tmp_path / "run")
 
 
 def test_guidance_changes_every_latent_channel_for_every_user(trained) -> None:

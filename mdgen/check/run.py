@@ -42,7 +42,7 @@ def check_run(
         return [*remarks, warned("no model to sample yet", "run `mdgen train-ldm`")]
     try:
         pipeline = load_pipeline(run.path)
-    except (MdgenError, OSError, ValueError) as error:
+    except MdgenError as error:
         return [*remarks, failed(f"the model cannot be loaded ({error})", _AGAIN)]
     if isinstance(pipeline, TokenPipeline):
         return [*remarks, *_same_autoencoder(run, "prior"), *_codes(pipeline), *_samples(pipeline)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mdgen.errors import MachineError, MdgenError
 
@@ -23,6 +25,14 @@ def write_whole(file: Path, text: str) -> None:
     temporary = file.with_name(f".{file.name}.partial")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, file)
+
+
+def read_json(file: Path) -> Any:
+    """What a JSON file holds; raises `MdgenError` where it is missing or torn."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MdgenError(f"{file}: cannot be read ({error}); restore it, or make anew what wrote it") from error
 
 
 @contextmanager

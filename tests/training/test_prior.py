@@ -14,6 +14,7 @@ from mdgen.generate import generate
 from mdgen.models.conditioning import UserConditioning
 from mdgen.models.prior import TokenPrior
 from mdgen.models.vq_autoencoder import VQAutoencoder
+from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.run import Run
 from mdgen.token_pipeline import TokenPipeline, load_pipeline
 from mdgen.training.autoencoder import train_autoencoder
@@ -53,6 +54,15 @@ def trained(tmp_path_factory) -> tuple[Run, Recipe]:
     train_autoencoder(ridges(), run, recipe, device="cpu", identity_retention=lambda a, b: 1.0)
     train_prior(ridges(), run, recipe, device="cpu")
     return run, recipe
+
+
+def test_the_baseline_refuses_what_only_the_diffusion_model_can_do(trained, tmp_path) -> None:
+    run, recipe = trained
+    with pytest.raises(MdgenError, match="holds a TokenPipeline, and this needs a MicroDopplerPipeline"):
+        MicroDopplerPipeline.load(run.path)
+    for change in ({"weak_run": str(run.path)}, {"classifier_scale": 1.0}):
+        with pytest.raises(MdgenError, match="no guidance but --guidance-scale"):
+            generate(run.path, recipe.generate.model_copy(update=change))
 
 
 def test_a_code_depends_on_those_before_it_and_on_no_later_one() -> None:
