@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 from cli import app
+from mdgen.commands.options import command
 from mdgen.data.dataset import write_dataset
 from tests.conftest import ridges
 
@@ -144,6 +146,17 @@ def test_a_full_disk_is_exit_code_4_and_leaves_nothing(tmp_path, monkeypatch) ->
     assert result.exit_code == 4
     assert "No space left" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_that_runs_out_is_told_also_where_the_error_says_nothing(capsys) -> None:
+    @command
+    def fill_memory() -> None:
+        raise MemoryError
+
+    with pytest.raises(typer.Exit) as end:
+        fill_memory()
+    assert end.value.exit_code == 4
+    assert "out of memory; use a smaller" in capsys.readouterr().err
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, dataset) -> None:

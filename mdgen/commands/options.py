@@ -51,9 +51,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
         except MdgenError as error:
             code = fail(error, error.exit_code)
         except MemoryError as error:
-            code = fail(
-                error or MachineError("out of memory; use a smaller batch_size or size"), MachineError.exit_code
-            )
+            code = fail(str(error) or "out of memory; use a smaller batch_size or size", MachineError.exit_code)
         except OSError as error:
             code = fail(MachineError(f"{error}; nothing more was written, earlier results are intact"), 4)
         except KeyboardInterrupt:
