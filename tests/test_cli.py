@@ -13,9 +13,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cli import app
-from mdgen.commands.options import command
+from mdgen.commands import options
 from mdgen.data.dataset import write_dataset
 from tests.conftest import ridges
+from tests.tiny_run import tiny_run
 
 runner = CliRunner()
 
@@ -149,7 +150,7 @@ def test_a_full_disk_is_exit_code_4_and_leaves_nothing(tmp_path, monkeypatch) ->
 
 
 def test_memory_that_runs_out_is_told_also_where_the_error_says_nothing(capsys) -> None:
-    @command
+    @options.command
     def fill_memory() -> None:
         raise MemoryError
 
@@ -178,6 +179,15 @@ def test_training_goes_on_in_a_new_run_within_a_time_budget(tmp_path, dataset) -
     result = runner.invoke(app, ["train-ldm", "--data", str(dataset), "--run", str(second), "--max-minutes", "0"])
     assert result.exit_code == 2
     assert "--max-minutes 0: must be above 0" in result.stderr
+
+
+def test_generate_points_to_the_contact_sheet_where_it_draws_one(tmp_path) -> None:
+    tiny_run(tmp_path / "run")
+    for format_name, drawn in (("png16", True), ("imagefolder", False)):
+        out = tmp_path / format_name
+        code, output = run("generate", "--run", tmp_path / "run", "--out", out, "--format", format_name)
+        assert code == 0, output
+        assert (out / "contact_sheet.png").exists() == ("contact_sheet.png" in output) == drawn
 
 
 def test_the_baseline_goes_from_data_to_samples_and_is_checked(tmp_path, dataset) -> None:

@@ -65,7 +65,9 @@ def generate(
     if dry_run:
         return print("\n".join(generation_plan_lines(run, settings, out, seed=seed, users=names, device=device)))
     count = write_synthetic(run, settings, out, seed=seed, users=names, device=device, progress=make_progress())
-    print(f"{count} synthetic spectrograms in {out}, as {settings.format}; see {out / 'contact_sheet.png'}")
+    sheet = out / "contact_sheet.png"
+    seen = f"; see {sheet}" if sheet.exists() else ""
+    print(f"{count} synthetic spectrograms in {out}, as {settings.format}{seen}")
 
 
 @command
