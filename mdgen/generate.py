@@ -18,10 +18,10 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from mdgen import __version__
 from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet, make_table
-from mdgen.data.labels import CAPTION, WISHES, chosen_ids
+from mdgen.data.labels import CAPTION, WISHES, chosen_ids, known_users
 from mdgen.data.shards import ShardedDataset
 from mdgen.device import computing_on, resolve_device
-from mdgen.errors import MachineError, MdgenError
+from mdgen.errors import MachineError
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress, warn
 from mdgen.run import Run, on_main_process
@@ -71,11 +71,7 @@ class Maker:
         """Load a run to sample as `settings` say; raises `MdgenError` for what it was not trained for."""
         pipeline = load_pipeline(run)
         settings = settings_in_effect(pipeline, settings)
-        known = list(pipeline.config.users)
-        wanted = list(dict.fromkeys(users)) if users else known
-        unknown = [user for user in wanted if user not in known]
-        if unknown:
-            raise MdgenError(f"{run}: was not trained on {unknown[:5]}; it knows {', '.join(known[:12])}")
+        wanted = known_users(users, pipeline.config.users, str(run))
         pipeline.require_settings(settings.guidance_scale, settings.steps)
         pipeline.use_sampler(settings.sampler)
         pipeline.precision = settings.precision

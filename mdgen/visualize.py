@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet
+from mdgen.data.labels import known_users
 from mdgen.device import resolve_device
 from mdgen.errors import MdgenError
 from mdgen.figures import contact_sheet, save_animation, save_grid, save_map
@@ -104,11 +105,8 @@ def visualize(
     pipeline.to(resolve_device(device))
     if data is not None:
         require_size(pipeline, data)
-    known = list(pipeline.config.users)
-    strangers = [user for user in users or () if user not in known]
-    if strangers:
-        raise MdgenError(f"{run}: was not trained on {strangers[:5]}; it knows {', '.join(known[:12])}")
-    scene = Scene(run, pipeline, settings, list(users or known[:ROWS]), seed, data, device)
+    shown = known_users(users or pipeline.config.users[:ROWS], pipeline.config.users, str(run))
+    scene = Scene(run, pipeline, settings, shown, seed, data, device)
     chosen = what or [name for name in DRAWINGS if data is not None or name != "style-transfer"]
     return [file for name in chosen for file in DRAWINGS[name](scene, out)]
 

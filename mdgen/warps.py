@@ -15,6 +15,7 @@ import pandas as pd
 from mdgen import __version__
 from mdgen.config import WarpsConfig
 from mdgen.data.dataset import START_COLUMN, SpectrogramSet
+from mdgen.data.labels import known_users
 from mdgen.data.recordings import NATIVE_COLUMNS, NATIVE_START
 from mdgen.data.shards import ShardedDataset
 from mdgen.errors import MdgenError
@@ -40,10 +41,7 @@ def write_warps(
     nobody has two recordings to borrow from.
     """
     known = data.training()
-    wanted = list(dict.fromkeys(users)) if users else known.users
-    unknown = [user for user in wanted if user not in known.users]
-    if unknown:
-        raise MdgenError(f"{data.name}: no training window of {unknown[:5]}; there are {', '.join(known.users[:12])}")
+    wanted = known_users(users, known.users, f"training windows of {data.name}")
     store, few = ShardedDataset(out, format_name), known.of_users(wanted)
     made = _warps(known, few, np.tile(np.arange(len(few)), config.per_window), seed, config.strength)
     request = {"warps_of": known.fingerprint(), "users": wanted, "seed": seed, "format": format_name}

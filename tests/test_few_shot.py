@@ -96,7 +96,7 @@ def test_a_set_of_warps_borrows_training_recordings_of_others_and_grows(tmp_path
 
 def test_warps_that_cannot_be_made_are_refused_before_anything_is_written(tmp_path) -> None:
     data = simulate(2, 4, 5, 32, seed=5)
-    with pytest.raises(MdgenError, match=r"no training window of \['nobody'\]; there are walker_01, walker_02"):
+    with pytest.raises(MdgenError, match=r"no user \['nobody'\]; there are walker_01, walker_02"):
         write_warps(data, WarpsConfig(), tmp_path / "warps", users=["nobody"])
     with pytest.raises(MdgenError, match="unknown format 'gif'"):
         write_warps(data, WarpsConfig(), tmp_path / "warps", format_name="gif")

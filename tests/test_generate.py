@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from mdgen.config import GenerateConfig
 from mdgen.data.dataset import SpectrogramSet, read_dataset
+from mdgen.data.labels import known_users
 from mdgen.errors import MachineError, MdgenError
 from mdgen.generate import generate, write_synthetic
 from mdgen.models.latent_classifier import LatentClassifier
@@ -58,6 +59,14 @@ def test_seed_user_and_index_fix_the_picture(run, sampler: str) -> None:
     assert np.abs(base["ID_1", 0] - base["ID_1", 1]).max() > 0.01
     different = samples(generate(run, settings(sampler=sampler), seed=2))
     assert np.abs(base["ID_1", 0] - different["ID_1", 0]).max() > 0.01
+
+
+def test_users_are_taken_once_in_the_order_asked_and_all_where_none_are() -> None:
+    known = ["a", "b", "c"]
+    assert known_users(["c", "a", "c"], known, "run") == ["c", "a"]
+    assert known_users(None, known, "run") == known
+    with pytest.raises(MdgenError, match=r"run: no user \['d'\]; there are a, b, c"):
+        known_users(["a", "d"], known, "run")
 
 
 def test_asking_for_more_leaves_the_first_ones_untouched(run, tmp_path) -> None:

@@ -129,7 +129,7 @@ def test_a_synthetic_data_set_reads_back_with_its_provenance(trained, tmp_path) 
 
 def test_unknown_or_reordered_users_are_errors(trained, tmp_path) -> None:
     data, run, recipe = trained
-    with pytest.raises(MdgenError, match="not trained on"):
+    with pytest.raises(MdgenError, match=r"no user \['ID_9'\]; there are ID_1"):
         generate(run.path, recipe.generate, users=["ID_9"])
     renamed = SpectrogramSet(data.images, data.table.replace({"user": {"ID_1": "ID_9"}}), "renamed")
     with pytest.raises(MdgenError, match="ID_1"):

@@ -94,7 +94,7 @@ def test_wrong_wishes_are_one_line(run, tmp_path) -> None:
         (["faces"], None, "no such picture"),
         (["style-transfer"], None, "--data"),
         (["users"], ["ID_1"], "name two"),
-        (["grid"], ["nobody"], "not trained on"),
+        (["grid"], ["nobody"], r"no user \['nobody'\]; there are ID_1"),
     ]:
         with pytest.raises(MdgenError, match=said):
             visualize(run, tmp_path, what, settings=settings, users=users, device="cpu")

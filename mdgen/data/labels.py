@@ -73,6 +73,17 @@ class LabelMap:
         return natsorted(set(label_column(table, name)) - {"", *known})
 
 
+def known_users(wanted: Sequence[str] | None, known: Sequence[str], name: str) -> list[str]:
+    """`wanted`, each once and in their order, or all known where none are; raises `MdgenError` for users not `known`.
+
+    name: what knows them, for the error.
+    """
+    unknown = [user for user in wanted or () if user not in known]
+    if unknown:
+        raise MdgenError(f"{name}: no user {unknown[:5]}; there are {', '.join(known[:12])}")
+    return list(dict.fromkeys(wanted or known))
+
+
 def parse_labels(options: Sequence[str]) -> dict[str, str]:
     """`style=others` and the like, as a mapping."""
     wishes = {}
