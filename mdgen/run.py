@@ -21,13 +21,15 @@ from mdgen import __version__
 from mdgen.config import Recipe, dump_recipe, load_recipe
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.folders import atomic_folder, read_json, write_whole
-from mdgen.errors import MdgenError
+from mdgen.errors import MachineError, MdgenError
 from mdgen.progress import warn
 
 Result = TypeVar("Result")
 
 #: What a continued run takes over from the one it goes on from; checkpoints are added one by one.
 CONTINUED = ("config.yaml", "users.json", "axes.json", "autoencoder", "cache", "logs", "averages", "figures")
+#: What a claim that was stopped can leave.
+_CLAIMED = {"config.yaml", "axes.json", *(f".{name}.partial" for name in ("config.yaml", "axes.json", "users.json"))}
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,21 @@ class Run:
         return read_json(self._existing("axes.json"))
 
     def claim(self, recipe: Recipe, data: SpectrogramSet) -> None:
-        """Make a new run folder of recipe, users and axes; an old one stays as it is and must be for the same users."""
+        """Make a new run folder of recipe, axes and users; an old one stays as it is and must be for the same users.
+
+        `users.json` comes last and makes it a run folder; what a claim that was stopped has left is written anew.
+        """
         if (self.path / "users.json").exists():
             return self.require_users(data.users)
-        with atomic_folder(self.path) as folder:
-            (folder / "users.json").write_text(json.dumps(data.users, ensure_ascii=False), encoding="utf-8")
-            (folder / "axes.json").write_text(json.dumps(data.axes()), encoding="utf-8")
-            Run(folder).record(recipe)
+        if self.path.exists() and (not self.path.is_dir() or {file.name for file in self.path.iterdir()} - _CLAIMED):
+            raise MdgenError(f"{self.path}: exists and is not a run folder; choose another --run")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.record(recipe)
+            write_whole(self.path / "axes.json", json.dumps(data.axes()))
+            write_whole(self.path / "users.json", json.dumps(data.users, ensure_ascii=False))
+        except OSError as error:
+            raise MachineError(f"{self.path}: cannot be written ({error.strerror}); choose another --run") from error
 
     def continue_from(self, source: Path) -> None:
         """Make this a new run that goes on where `source` is, which is only read. Nothing to do if it was made before.

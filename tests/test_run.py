@@ -20,16 +20,20 @@ from mdgen.training.signals import Interrupted
 from tests.conftest import ridges, tiny_recipe
 
 
-def test_a_run_folder_that_was_stopped_while_it_was_made_is_made_anew(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("last", ["config.yaml", "axes.json", "users.json"])
+def test_a_run_folder_that_was_stopped_while_it_was_made_is_made_anew(last, tmp_path, monkeypatch) -> None:
     run = Run(tmp_path / "run")
+    replace = os.replace
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def interrupted(source: Path, target: Path) -> None:
+        if target.name == last:
+            raise KeyboardInterrupt
+        replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("mdgen.run.dump_recipe", interrupt)
+        patch.setattr("mdgen.data.folders.os.replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run.claim(tiny_recipe(), ridges())
+            run.claim(tiny_recipe("seed=1"), ridges())
     run.claim(tiny_recipe(), ridges())
     assert run.recipe() == tiny_recipe()
     assert (run.users(), run.axes()) == (ridges().users, ridges().axes())
@@ -50,7 +54,7 @@ def test_a_full_disk_leaves_the_recipe_that_was_there(tmp_path) -> None:
 
 def test_a_folder_of_other_things_is_not_made_a_run(tmp_path) -> None:
     (tmp_path / "notes").touch()
-    with pytest.raises(MdgenError, match="nothing is overwritten"):
+    with pytest.raises(MdgenError, match="is not a run folder"):
         Run(tmp_path).claim(tiny_recipe(), ridges())
     assert [file.name for file in tmp_path.iterdir()] == ["notes"]
 
