@@ -200,6 +200,14 @@ class MicroDopplerPipeline(DiffusionPipeline):
                 f"{made_for['steps']} --guidance-scale 1, or the run it was distilled from"
             )
 
+    def require_targets(self, diffusion: DiffusionConfig) -> None:
+        """Raise `MdgenError` where what `diffusion` asks a denoiser to foretell is not what this one does."""
+        if (diffusion.objective, noise_process(diffusion)) != (self.config.objective, dict(self.config.process)):
+            raise MdgenError(
+                f"the denoiser foretells what objective {self.config.objective} asks for; leave `diffusion.objective` "
+                "and the noise schedule as they were in its recipe"
+            )
+
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Images in [-1, 1] of normalised latents."""

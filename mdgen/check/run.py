@@ -70,12 +70,6 @@ def _whole(run: Run) -> Iterator[Remark]:
 
 def _users(run: Run, data: SpectrogramSet | None) -> Iterator[Remark]:
     users = run.users()
-    index = run.path / "model_index.json"
-    if index.exists():
-        trained = json.loads(index.read_text(encoding="utf-8"))["users"]
-        if trained != users:
-            yield failed("users.json names other users than the model was trained for", "restore users.json")
-            return
     if data is not None and training_data(data).users != users:
         yield failed(f"{data.name} has other users than the run", "use the data set the run was made for")
         return

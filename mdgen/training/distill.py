@@ -103,13 +103,15 @@ def distill(
 ) -> None:
     """Distil the run `source`, which is only read, by section `distill` of `recipe`; leaves a run folder `out`.
 
-    The same command again goes on where it stopped.
+    The same command again goes on where it stopped. Raises `MdgenError` for a run that is distilled already, and for
+    another objective or noise schedule than its own.
     """
     config, run = recipe.distill, Run(out)
     stage, state = Stage(run, recipe, device, progress, budget), PartialState()
     teacher = MicroDopplerPipeline.load(source)
     if teacher.config.distilled is not None:
         raise MdgenError(f"{source}: is distilled already; distil the run it was made from")
+    teacher.require_targets(recipe.diffusion)
     teacher.require_settings(config.guidance_scale, config.teacher_steps)
     teacher.use_sampler("dpm++")
     teacher.precision = config.training.precision  # type: ignore[assignment]

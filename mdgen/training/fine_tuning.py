@@ -60,10 +60,12 @@ def fine_tune(
 
     It knows the users and labels of both. With `fine_tuning.learn: users` and rank 0, users that `source` knew are
     sampled exactly as before; where more learns, `replay`, a data set of theirs, keeps them from being forgotten.
-    Raises `MdgenError` where there is nothing new to learn, and for pictures of another size than `source` makes.
+    Raises `MdgenError` where there is nothing new to learn, and for pictures of another size, another objective or
+    noise schedule than those of `source`.
     """
     stage = Stage(run, recipe, device, progress, budget)
     trained, rows = MicroDopplerPipeline.load(source), data.training()
+    trained.require_targets(recipe.diffusion)
     require_size(trained, data)
     if replay is not None:
         require_size(trained, replay)

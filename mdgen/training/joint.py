@@ -140,16 +140,15 @@ def train_joint(
 ) -> AutoencoderCheck:
     """Fine-tune both stages of `source` on role `train`; `run` gets the result, with its autoencoder checked anew.
 
-    Raises `MdgenError` for models without a Gaussian autoencoder (kinds vq and none), for another `diffusion` section
-    than that of `source`, whose denoiser learns on, and for pictures of another size.
+    Raises `MdgenError` for models without a Gaussian autoencoder (kinds vq and none), for another objective or
+    noise schedule than that of `source`, whose denoiser learns on, and for pictures of another size.
     """
     stage = Stage(run, recipe, device, progress, budget)
     train_data = training_data(data)
     pipeline = MicroDopplerPipeline.load(source)
     if isinstance(pipeline.autoencoder, PixelAutoencoder | VQAutoencoder):
         raise MdgenError(f"{source}: autoencoder.kind={recipe.autoencoder.kind} has no smooth latents to tune jointly")
-    if recipe.diffusion != Run(source).recipe().diffusion:
-        raise MdgenError(f"{source}: its denoiser learned other targets; leave section `diffusion` as it is")
+    pipeline.require_targets(recipe.diffusion)
     require_size(pipeline, train_data)
     users = list(pipeline.config.users)
     Run(source).require_users(train_data.users)
@@ -171,6 +170,7 @@ def train_joint(
         settings = {
             "joint": recipe.joint.model_dump(mode="json", exclude={"training"}),
             "autoencoder": recipe.autoencoder.model_dump(mode="json", include={"reconstruction", "kl_weight"}),
+            "diffusion": recipe.diffusion.model_dump(mode="json"),
             "augment": recipe.data.augment.model_dump(mode="json"),
             "source": checkpoint_hash(source),
             "data": train_data.fingerprint(),

@@ -97,6 +97,8 @@ def test_a_distilled_model_refuses_what_it_was_not_made_for(tmp_path) -> None:
             generate(tmp_path / "student", right.model_copy(update=change))
     with pytest.raises(MdgenError, match="distilled already"):
         distill(tmp_path / "student", tmp_path / "again", tiny_recipe(*SETTINGS))
+    with pytest.raises(MdgenError, match="foretells what objective flow asks for"):
+        distill(run.path, tmp_path / "other", tiny_recipe(*SETTINGS, "diffusion.objective=epsilon"))
     with pytest.raises(MdgenError, match="multiple of evaluations"):
         tiny_recipe("distill.evaluations=4", "distill.teacher_steps=10")
 

@@ -183,6 +183,13 @@ def test_pictures_of_another_size_are_refused_before_anything_is_written(trained
     assert not (tmp_path / "x").exists()
 
 
+def test_what_the_denoiser_foretells_stays(trained, tmp_path) -> None:
+    other = Run(trained).recipe([*FINE, "diffusion.objective=v_prediction"])
+    with pytest.raises(MdgenError, match="foretells what objective flow asks for"):
+        fine_tune(walkers(3, "train"), trained, Run(tmp_path / "x"), other, device="cpu")
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_style_needs_recordings() -> None:
     bare = ridges()
     bare = dataclasses.replace(bare, table=bare.table.assign(recording="", session=""))
