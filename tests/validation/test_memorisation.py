@@ -152,6 +152,17 @@ def test_too_few_training_windows_make_it_unavailable():
     assert gate.note
 
 
+def test_copies_of_a_user_with_few_training_windows_do_not_pass():
+    own = (REAL.table["user"] == USERS[1]) & (REAL.table["split"] == "train")
+    made, real = fresh(), REAL.select((~own | (own.cumsum() <= 2)).to_numpy())
+    own = (made.table["user"] == USERS[1]).to_numpy()
+    images = made.images.copy()
+    images[own] = np.resize(real.role("train").of_users([USERS[1]]).images, images[own].shape)
+    gate = judged(made.with_images(images), real).gates[0]
+    assert gate.status == "inconclusive"
+    assert f"not looked at: {USERS[1]}" in gate.note
+
+
 def test_membership_shows_in_copies_and_hardly_in_fresh_windows():
     def auc(made):
         return next(m.value for m in judged(made).metrics if m.metric == "membership_auc")

@@ -64,7 +64,7 @@ def assess_memorisation(context: Context) -> Finding:
     return Finding(
         TITLE,
         INTRO,
-        gates=[memorisation_gate(found, users, rule, sets.advisory)],
+        gates=[memorisation_gate(found, users, rule, sets.advisory, not_compared(synthetic, sets.synthetic))],
         metrics=list(_metrics(found, per_user, membership_auc(context, scale), rule["score"])),
         per_user=per_user.drop(columns=["ci_low", "ci_high"]),
         failed_users=users,
@@ -84,10 +84,13 @@ def scale_of(context: Context) -> HonestScale | None:
     return context.once(("honest scale", *sets.users), lambda: honest_scale(sets.train, size))
 
 
-def memorisation_gate(found: Measured, users: Sequence[str], rule: Rule, advisory: str = "") -> Gate:
+def memorisation_gate(
+    found: Measured, users: Sequence[str], rule: Rule, advisory: str = "", unseen: Sequence[str] = ()
+) -> Gate:
     """Near copies are at most `excess` more frequent than among honest real windows, by the lower Wilson bound.
 
-    Cannot pass where made copies are not found, or where real data look like copies of each other.
+    users: those that fail. unseen: those of `not_compared`. Cannot pass where there are any of these, where made copies
+    are not found, or where real data look like copies of each other.
     """
     limit, known = rule["score"], np.isfinite(found.synthetic.score)
     if not known.any():
@@ -104,6 +107,9 @@ def memorisation_gate(found: Measured, users: Sequence[str], rule: Rule, advisor
     if users:
         status = FAIL
         notes.append("users that fail: " + ", ".join(users))
+    if unseen:
+        status = FAIL if status == FAIL else INCONCLUSIVE
+        notes.append("too few training windows that do not overlap, not looked at: " + ", ".join(unseen))
     if power < rule["power"]:
         status = FAIL if status == FAIL else INCONCLUSIVE
         notes.append(f"only {power:.0%} of copies made for control are found")
@@ -128,6 +134,11 @@ def user_shares(found: Closest, data: SpectrogramSet, limit: float) -> pd.DataFr
         rows[user] = (share, *wilson_interval(share, len(known)), float(known.median()))
     columns = ["near_copy_share", "ci_low", "ci_high", "closest_training"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float).reindex(data.users)
+
+
+def not_compared(closest: Closest, data: SpectrogramSet) -> list[str]:
+    """Users of `data` with images that have no score: too few training windows share no signal with each other."""
+    return data.select(~np.isfinite(closest.score)).users
 
 
 def failing_users(shares: pd.DataFrame, threshold: float) -> list[str]:
