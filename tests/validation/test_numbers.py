@@ -7,7 +7,7 @@ from sklearn.metrics import roc_curve
 
 from mdgen.data.texture import fine_energy, texture_ratio
 from validation.measures.neighbours import shifted_correlation
-from validation.measures.recognition import wilson_interval
+from validation.measures.recognition import effective_count, wilson_interval
 from validation.measures.scores import ScoreSet, area_under_roc
 
 
@@ -56,6 +56,13 @@ def test_wilson_interval_matches_the_published_example():
     assert wilson_interval(0.8, 50) == pytest.approx((0.6696, 0.8876), abs=1e-3)
     assert wilson_interval(1.0, 10) == pytest.approx((0.7225, 1), abs=1e-4)
     assert wilson_interval(0.5, 0) == (0.0, 1.0)
+
+
+def test_a_mean_over_users_is_as_uncertain_as_the_users_with_few_images_make_it():
+    assert effective_count([20, 20, 20]) == pytest.approx(60)
+    assert effective_count([1000, *11 * [10]]) == pytest.approx(131, abs=0.5)
+    assert effective_count([20, 0]) == pytest.approx(20)
+    assert effective_count([0]) == 0
 
 
 def test_fine_energy_holds_only_the_upper_half_of_the_frequencies():

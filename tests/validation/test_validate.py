@@ -15,7 +15,7 @@ from validation.blocks.accuracy import exchanged, failing_users, mixed_up, uncon
 from validation.measures.agreement import label_agreement
 from validation.measures.enrolment import split_enrolment
 from validation.measures.learning import Labelled
-from validation.measures.recognition import Recognition, wilson_interval
+from validation.measures.recognition import Recognition, recognise, wilson_interval
 from validation.networks.judge import Judge, identity_retention
 from validation.results import DECISIVE, Gate, Summary
 from validation.rules import shipped_rules
@@ -136,6 +136,18 @@ def recognition(confusion: np.ndarray, count: int = 30) -> Recognition:
         per_user, own.mean(), (0.0, 1.0), count * len(own), [own.mean()], confusion, pd.Series(dtype=float),
         confusion / np.maximum(confusion + own[:, None], 1e-9) * (1 - np.eye(len(own))),
     )  # fmt: skip
+
+
+def test_many_images_of_one_user_do_not_make_the_mean_over_users_sure():
+    class Unsure:
+        classes_ = np.array(["a", "b", "c"])
+
+        def predict_proba(self, images):
+            return np.tile(np.eye(3)[[0, 1, 2, 1]], (len(images) // 4, 1))
+
+    users = np.repeat(["a", "b", "c"], [1000, 12, 12])
+    found = recognise([Unsure()], SpectrogramSet(np.zeros((1024, 1, 2, 2)), make_table(user=users)), ["a", "b", "c"])
+    assert found.interval == pytest.approx(wilson_interval(found.macro, 9 / (1 / 1000 + 2 / 12)))
 
 
 def test_exchanged_users_are_named_but_not_one_who_looks_like_another_today():

@@ -16,7 +16,7 @@ from validation.context import Context
 from validation.findings import Drawing, Finding
 from validation.measures.agreement import Agreement, label_agreement
 from validation.measures.learning import Labelled
-from validation.measures.recognition import Recognition, recognise, wilson_interval
+from validation.measures.recognition import Recognition, effective_count, recognise, wilson_interval
 from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric
 from validation.rules import Rule
 
@@ -153,7 +153,7 @@ def exchanged(synthetic: Recognition, real: Recognition, rule: Rule) -> dict[str
     pairs = sorted(np.argwhere(both).tolist(), key=lambda pair: -_shares(synthetic, pair).sum())
     for circle in (*pairs, *_circles(synthetic.rivals)):
         shares, usual = _shares(synthetic, circle), _shares(real, circle)
-        count = int(synthetic.per_user["n"].to_numpy()[list(circle)].sum())
+        count = effective_count(synthetic.per_user["n"].to_numpy()[list(circle)])
         surely = wilson_interval(float(shares.mean()), count)[0]
         fits = min(shares.min(), surely) > rule["another_user"] >= usual.mean()
         if fits and found.keys().isdisjoint(users[place] for place in circle):

@@ -14,7 +14,7 @@ import pandas as pd
 from mdgen.data.dataset import ROLES
 from validation.context import Context
 from validation.findings import Drawing, Finding
-from validation.measures.recognition import wilson_interval
+from validation.measures.recognition import effective_count, wilson_interval
 from validation.measures.resampling import users_interval
 from validation.networks.background_model import (
     MIN_PER_USER,
@@ -39,14 +39,19 @@ NAMED_SHIFTS = 4
 @dataclass(frozen=True)
 class Measured:
     """Of the synthetic set, per user: recognised by background, by the background of its other half, distances from
-    real sessions, spread of levels over real; and of the real data the same to compare with, chance among it."""
+    real sessions, spread of levels over real, images; and of the real data the same to compare with, chance among it.
+    """
 
     real: RealBackground
     transfer: pd.Series
     within: Within | None
     shifts: Shifts
     level_spread: pd.Series
-    count: int
+    counts: pd.Series
+
+    @property
+    def count(self) -> int:
+        return int(self.counts.sum())
 
     @property
     def chance(self) -> float:
@@ -134,7 +139,7 @@ def _measure(context: Context) -> Measured:
         identity_within(synthetic.statistics, synthetic.users, count, real.seed),
         real.shifts(synthetic),
         real.level_spread(synthetic),
-        len(sets.synthetic),
+        sets.synthetic.table["user"].value_counts(),
     )
 
 
@@ -148,7 +153,7 @@ def _gate(found: Measured, users: dict[str, str], rule: Rule) -> Gate:
     notes = _faults(found, users, rule)
     status = FAIL if notes else PASS
     value, ceiling = float(found.transfer.mean()), float(found.real.unseen.mean())
-    low, high = wilson_interval(value, found.count)
+    low, high = wilson_interval(value, effective_count(found.counts))
     notes.append(f"recognised by background alone: {value:.0%}, real {ceiling:.0%}, chance {found.chance:.0%}")
     limit = ceiling + rule["margin"]
     return Gate("shortcuts", status, value, low, high, limit, ceiling, found.count, "; ".join(notes), found.chance)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from validation.measures.learning import Labelled, random_places, recognised
-from validation.measures.recognition import wilson_interval
+from validation.measures.recognition import effective_count, wilson_interval
 
 FOLDS, DRAWS = 5, 5
 #: Windows of every user below which a set says nothing.
@@ -54,8 +54,9 @@ def label_agreement(
     sets = able | {TOGETHER: reduce(add, real.values())}
     known = pd.DataFrame({name: cross_validated(data, each, rng).reindex(users) for name, data in sets.items()})
     found = cross_validated(synthetic, each, rng).reindex(users)
-    high = [wilson_interval(share, int((synthetic.users == user).sum()))[1] for user, share in found.items()]
-    low, top = wilson_interval(float(found.mean()), len(synthetic.users))
+    counts = pd.Series(synthetic.users).value_counts().reindex(users)
+    high = [wilson_interval(share, counts[user])[1] for user, share in found.items()]
+    low, top = wilson_interval(float(found.mean()), effective_count(counts))
     per_user = pd.DataFrame({"agreement": found, "high": high, "real": known.min(axis=1)})
     return Agreement(float(found.mean()), low, top, {str(k): float(v) for k, v in known.mean().items()}, per_user)
 

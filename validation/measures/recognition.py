@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.special import ndtri
 from sklearn.metrics import confusion_matrix
 
@@ -19,7 +20,7 @@ class Recognition:
     """Accuracy of several judges on one set.
 
     per_user: one row per user with columns accuracy, ci_low, ci_high, n (images, not images x judges). macro: mean
-    over users, with its Wilson interval on all images. seed_macros: macro accuracy of each judge.
+    over users, with its Wilson interval at the `effective_count`. seed_macros: macro accuracy of each judge.
     confusion: float [users, classes], rows sum to 1, means over judges. sessions: accuracy by (user, session).
     rivals: float [users, users], share of a user's images (rows) that look more like another (columns) than like them.
     """
@@ -50,14 +51,23 @@ def recognise(judges: Sequence[Judge], data: SpectrogramSet, users: Sequence[str
     )
     macro = float(accuracy.mean())
     return Recognition(
-        per_user, macro, wilson_interval(macro, len(data)), len(data), [float(s.mean()) for s in by_seed],
+        per_user, macro, wilson_interval(macro, effective_count(count)), len(data), [float(s.mean()) for s in by_seed],
         _confusion(predictions, truth, list(users), list(classes)),
         pd.Series(right.mean(axis=0)).groupby([truth, data.table["session"].to_numpy()]).mean(),
         _rivals(pd.DataFrame(probabilities.mean(axis=0), columns=classes)[list(users)], truth),
     )  # fmt: skip
 
 
-def wilson_interval(share: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
+def effective_count(counts: ArrayLike) -> float:
+    """How many images, equally many of each user, would leave the mean over users as uncertain as `counts` [U] do:
+    U^2 / sum(1 / n), for the variances of the users' shares, p (1 - p) / n, add up. Users without images do not count.
+    """
+    known = np.asarray(counts, float)
+    known = known[known > 0]
+    return float(len(known) ** 2 / (1 / known).sum()) if len(known) else 0.0
+
+
+def wilson_interval(share: float, count: float, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's interval for a proportion (Wilson 1927); `share` may be a mean over judges. (0, 1) for count 0."""
     if count == 0 or not np.isfinite(share):
         return 0.0, 1.0
