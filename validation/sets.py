@@ -12,12 +12,16 @@ from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.splits import assign_roles, leak_share
 from mdgen.errors import MdgenError
 
+#: Synthetic images of a user below which the user cannot be judged alone: two or three windows may look like one.
+ENOUGH_IMAGES = 10
+
 
 @dataclass(frozen=True)
 class Sets:
     """Checked input of a validation.
 
-    users: the synthetic users that can be judged (they have real rows of roles judge and test). unjudged: the others.
+    users: the synthetic users that can be judged (they have real rows of roles train, judge and test).
+    unjudged: the others.
     missing: users that the generator learned from and that have no synthetic image.
     advisory: why judge and generator are not proven to be apart, "" where they are.
     """
@@ -83,15 +87,18 @@ def prepare_sets(real: SpectrogramSet, synthetic: SpectrogramSet, seed: int = 0,
 
 def _match(real: SpectrogramSet, synthetic: SpectrogramSet, warnings: list[str], advisory: str) -> Sets:
     _check_match(real, synthetic)
-    known = set(_or_train(real).table["user"]) & set(real.role("test").table["user"])
+    known = set.intersection(*(set(d.table["user"]) for d in (_or_train(real), real.role("train"), real.role("test"))))
     users = [u for u in synthetic.users if u in known]
     unjudged = [u for u in synthetic.users if u not in known]
     missing = [u for u in real.role("train").users if u in known and u not in set(synthetic.users)]
     if unjudged:
-        warnings = [*warnings, f"not judged, for want of real rows of roles judge and test: {', '.join(unjudged)}"]
+        warnings = [
+            *warnings,
+            f"not judged, for want of real rows of roles train, judge, test: {', '.join(unjudged)}",
+        ]
     if len(users) < 2:
         raise MdgenError(
-            f"{real.name}: fewer than two synthetic users have real rows of roles judge and test; add some"
+            f"{real.name}: fewer than two synthetic users have real rows of roles train, judge and test; add some"
         )
     judged = synthetic.of_users(users)
     return Sets(real, judged, users, unjudged, missing, advisory, warnings)

@@ -203,6 +203,22 @@ def test_a_user_without_synthetic_images_fails_by_name(real):
     assert summary.gate("user_accuracy").status == "fail"
 
 
+def test_a_user_of_whom_hardly_an_image_is_left_does_not_pass(real):
+    made = fresh(real)
+    own = made.table["user"] == USERS[1]
+    gate = statuses(real, made.select((~own | (own.cumsum() <= 7)).to_numpy())).gate("user_accuracy")
+    assert gate.status == "inconclusive"
+    assert "too few to judge: =cmd()" in gate.note
+
+
+def test_a_user_without_training_rows_is_not_judged(real):
+    rows = real.table["split"] != "train"
+    sets = prepare_sets(real.select((rows | (real.table["user"] != USERS[1])).to_numpy()), fresh(real))
+    assert sets.unjudged == [USERS[1]]
+    with pytest.raises(MdgenError, match="fewer than two synthetic users have real rows of roles train"):
+        prepare_sets(real.select((rows | (real.table["user"] == USERS[1])).to_numpy()), fresh(real))
+
+
 def test_a_judge_never_trains_on_a_recording_of_the_generator(real):
     table = real.table.assign(session=real.table["session"].replace("judge-day", "train-day"))
     with pytest.raises(MdgenError, match=r"both roles train and judge"):

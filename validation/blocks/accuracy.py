@@ -19,6 +19,7 @@ from validation.measures.learning import Labelled
 from validation.measures.recognition import Recognition, effective_count, recognise, wilson_interval
 from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric
 from validation.rules import Rule
+from validation.sets import ENOUGH_IMAGES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,8 +78,9 @@ def user_accuracy_gate(
     surely_real: lower bound of the accuracy on one session of each real user. mixed: what is wrong with the labels.
     Pass: lower Wilson bound >= threshold, accuracy >= share x ceiling, and no user failing or missing. Fail: the upper
     bound is below the threshold, or below the share, of what real data surely reach; a user fails by itself or has no
-    images; or labels are mixed up. Where even real data stay below the threshold it cannot pass. Judges that saw the
-    generator's data flatter it, so then a failure stands but nothing better than "advisory" is given.
+    images; or labels are mixed up. Where even real data stay below the threshold, or a user has fewer than
+    `ENOUGH_IMAGES`, it cannot pass. Judges that saw the generator's data flatter it, so then a failure stands but
+    nothing better than "advisory" is given.
     """
     ceiling, value, chance = real.macro, synthetic.macro, 1 / max(2, synthetic.confusion.shape[1])
     low, high = synthetic.interval
@@ -115,6 +117,9 @@ def user_accuracy_gate(
     if unjudged:
         status = FAIL if status == FAIL else INCONCLUSIVE
         notes.append("users without real data to judge by: " + ", ".join(unjudged))
+    if few := [str(user) for user, count in synthetic.per_user["n"].items() if count < ENOUGH_IMAGES]:
+        status = FAIL if status == FAIL else INCONCLUSIVE
+        notes.append(f"fewer than {ENOUGH_IMAGES} images, too few to judge: " + ", ".join(few))
     if advisory:
         status = FAIL if status == FAIL else ADVISORY
         notes.append(advisory)

@@ -24,6 +24,7 @@ from validation.measures.resampling import Interval
 from validation.measures.scales import QUANTITIES, has_axes
 from validation.results import FAIL, PASS, UNAVAILABLE, Gate, Metric
 from validation.rules import Rule
+from validation.sets import ENOUGH_IMAGES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,8 +35,6 @@ INTRO = (
     "typically is from the same person's others; the limit allows for what one fresh real session can reach."
 )
 MIN_SIDE = 16
-#: Users with fewer synthetic windows than this are not failed by name.
-MIN_WINDOWS_PER_USER = 10
 DRAWN = ("torso_velocity", "step_period", "bandwidth", "foot_lag", "upper_envelope", "continuity")
 MAX_DRAWN_USERS = 16
 
@@ -86,7 +85,7 @@ def failing_users(found: Comparison, reach: Reach, rule: Rule, synthetic: Window
     implausible = found.implausible_of(synthetic.user)
     users = {}
     for user, row in found.distances.iterrows():
-        if (synthetic.user == user).sum() < MIN_WINDOWS_PER_USER or row.isna().all():
+        if (synthetic.user == user).sum() < ENOUGH_IMAGES or row.isna().all():
             continue
         if row.mean() > overall or row.max() > single:
             users[str(user)] = f"{QUANTITIES[str(row.idxmax())].label} at {row.max():.1f}"

@@ -17,7 +17,6 @@ from validation.findings import Drawing, Finding
 from validation.measures.recognition import effective_count, wilson_interval
 from validation.measures.resampling import users_interval
 from validation.networks.background_model import (
-    MIN_PER_USER,
     RealBackground,
     Shifts,
     Within,
@@ -26,6 +25,7 @@ from validation.networks.background_model import (
 )
 from validation.results import FAIL, PASS, Gate, Metric, unavailable
 from validation.rules import Rule
+from validation.sets import ENOUGH_IMAGES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,7 +122,7 @@ def _unfit(context: Context) -> str:
         f"{len(sets.judge)} real images to learn from": len(sets.judge) >= MIN_LEARN,
         f"{len(sets.test)} held out": len(sets.test) >= MIN_TEST,
         f"images of {side} pixels a side": side >= MIN_SIDE,
-        f"{most} synthetic images of a user": most >= MIN_PER_USER,
+        f"{most} synthetic images of a user": most >= ENOUGH_IMAGES,
     }
     lacking = ", ".join(what for what, enough in needs.items() if not enough)
     return f"too little: {lacking}" if lacking else ""

@@ -14,10 +14,10 @@ from validation.context import Context
 from validation.findings import Finding
 from validation.results import FAIL, PASS, Gate, Metric
 from validation.rules import Rule
-from validation.sets import session_units
+from validation.sets import ENOUGH_IMAGES, session_units
 
-#: Users with fewer synthetic images, and sessions with fewer real ones, say nothing of themselves.
-MIN_IMAGES, MIN_SESSION = 10, 5
+#: Sessions with fewer real images say nothing of themselves.
+MIN_SESSION = 5
 NAMES = [name for name, _ in AXES]
 
 
@@ -84,7 +84,7 @@ def failing_users(synthetic: pd.DataFrame, real: pd.DataFrame, rule: Rule) -> di
     counted = real.groupby(["user", "unit"])["user"].transform("size") >= MIN_SESSION
     sessions = real[counted].groupby(["user", "unit"])[NAMES].mean() / home
     count = synthetic["user"].value_counts()
-    ratios = (_by_user(synthetic) / home).loc[lambda table: count.reindex(table.index) >= MIN_IMAGES]
+    ratios = (_by_user(synthetic) / home).loc[lambda table: count.reindex(table.index) >= ENOUGH_IMAGES]
     found: dict[str, str] = {}
     for axis in NAMES:
         low = min(rule["user_low"], float(sessions[axis].min()) ** rule["real_margin"])

@@ -12,10 +12,10 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from mdgen.data.dataset import ROLES, SpectrogramSet
 from validation.measures.background import NAMES, Layout, background, fixed_pattern, quiet_pixels
 from validation.measures.resampling import users_interval
+from validation.sets import ENOUGH_IMAGES
 
 WITHIN_LEAST, WITHIN_MOST = 6, 20  #: images per user when identity is sought within one recording
 MIN_PER_SESSION = 5
-MIN_PER_USER = 10  #: images; a recording of two or three overlapping windows looks like a frozen one
 TOLERANCE = 0.05  #: of level; 1 dB of a range of 40 dB is not a shortcut
 PATTERN_TOLERANCE = 0.02  #: of the lasting level of a row or block
 PATTERN = "fixed pattern"
@@ -60,7 +60,7 @@ class Described:
     def judgeable(self) -> np.ndarray:
         """Users with enough images to be judged by themselves."""
         users, counts = np.unique(self.users, return_counts=True)
-        return users[counts >= MIN_PER_USER]
+        return users[counts >= ENOUGH_IMAGES]
 
     def middle(self, rows: np.ndarray) -> np.ndarray:
         """Mean of the statistics of `rows`, and their fixed pattern: [17 + P]."""
