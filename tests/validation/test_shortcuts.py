@@ -103,6 +103,15 @@ def test_a_code_of_the_user_in_the_floor_is_found_within_the_set(context):
     assert "tells users apart" in gate.note
 
 
+def test_a_user_with_few_images_does_not_hide_what_gives_the_others_away(context):
+    made = fresh()
+    floor = (-1 + 0.02 * (1 + made.labels(made.users)))[:, None, None, None]
+    few = (~of_user(made, "ben")) | (of_user(made, "ben").cumsum() <= 3)
+    gate = assess(context, made.with_images(np.maximum(made.images, floor)).select(few)).gates[0]
+    assert "tells users apart" in gate.note
+    assert "not told apart there: ben" in gate.note
+
+
 def test_the_level_profile_of_one_session_in_every_image_fails(context):
     made, train = fresh(), striders().role("train")
     images = made.images - made.images.mean(axis=3, keepdims=True)
@@ -145,6 +154,7 @@ def test_identity_within_finds_what_is_there_and_nothing_else():
     assert identity_within(code + 0.01 * rng.normal(size=(60, 1)), users, 20, 0).mean > 0.95
     assert identity_within(rng.normal(size=(60, 1)), users, 20, 0).mean == pytest.approx(1 / 3, abs=0.15)
     assert identity_within(code[:4], users[:4], 20, 0) is None
+    assert identity_within(code[:45], users[:45], 20, 0).accuracy.index.tolist() == ["a", "b"]
 
 
 def test_the_quiet_rows_are_those_without_motion():

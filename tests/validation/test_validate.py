@@ -11,7 +11,7 @@ import torch
 
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from mdgen.errors import MdgenError
-from validation.blocks.accuracy import exchanged, failing_users, mixed_up, unconfirmed
+from validation.blocks.accuracy import exchanged, failing_users, mixed_up, unconfirmed, unlooked
 from validation.measures.agreement import label_agreement
 from validation.measures.enrolment import split_enrolment
 from validation.measures.learning import Labelled
@@ -172,6 +172,18 @@ def test_one_more_session_of_the_same_kind_fails_in_one_report_of_a_hundred():
         one_more = recognition(np.diag(sessions[:, 3]), 10**6)
         alarms += bool(failing_users(one_more, pd.Series(sessions[:, :3].ravel(), index), rule))
     assert 2 <= alarms <= 20
+
+
+def test_a_user_with_few_images_does_not_hide_the_labels_of_the_others():
+    rng, users = np.random.default_rng(0), np.repeat(list("abcdef"), 40)
+    real = Labelled(np.repeat(2 * rng.normal(size=(6, 10)), 40, axis=0) + 0.8 * rng.normal(size=(240, 10)), users)
+    few = np.flatnonzero((users != "f") | (np.arange(240) < 205))
+    made = Labelled(np.where((users == "c")[:, None], rng.permutation(real.features), real.features), users)
+    for synthetic, beside in ((made.select(few), real), (made, real.select(few))):
+        found = label_agreement(synthetic, {"test": beside}, list("abcdef"), rng)
+        assert unconfirmed(found, shipped_rules()["user_accuracy"]) == ["c"]
+        assert unlooked(found, list("abcdef"))[0].endswith(": f")
+    assert unlooked(None, ["a", "b"])[0].endswith(": a, b")
 
 
 def test_too_few_images_say_nothing_of_labels():

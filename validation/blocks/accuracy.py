@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from mdgen.data.dataset import SpectrogramSet
 from validation.context import Context
 from validation.findings import Drawing, Finding
-from validation.measures.agreement import Agreement, label_agreement
+from validation.measures.agreement import FEWEST, Agreement, label_agreement
 from validation.measures.learning import Labelled
 from validation.measures.recognition import Recognition, effective_count, recognise, wilson_interval
 from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric
@@ -59,6 +59,7 @@ def assess_user_accuracy(context: Context) -> Finding:
         _columns(synthetic, real),
         failing,
         _drawings(synthetic, real, [str(c) for c in context.judges[0].classes_], rule["threshold"]),
+        unlooked(labels, sets.users),
     )
 
 
@@ -201,6 +202,14 @@ def unconfirmed(found: Agreement | None, rule: Rule) -> list[str]:
         return []
     table = found.per_user
     return [str(user) for user in table.index[table["high"] < rule["user_agreement"] * table["real"]]]
+
+
+def unlooked(found: Agreement | None, users: Sequence[str]) -> list[str]:
+    """A warning where the labels of some users could not be held against the images of the set."""
+    known = [] if found is None else found.per_user.index.tolist()
+    left = [user for user in users if user not in known]
+    what = f"labels not held against the other images of the set, for want of {FEWEST} real and synthetic ones"
+    return [f"{what}: {', '.join(left)}"] if left else []
 
 
 def session_spread(sessions: pd.Series) -> float:

@@ -15,7 +15,7 @@ from validation.measures.learning import Labelled, random_places, recognised
 from validation.measures.recognition import effective_count, wilson_interval
 
 FOLDS, DRAWS = 5, 5
-#: Windows of every user below which a set says nothing.
+#: Windows of a user below which a set says nothing of that user.
 FEWEST = 20
 TOGETHER = "all of them"
 
@@ -45,20 +45,25 @@ def label_agreement(
 ) -> Agreement | None:
     """`synthetic` beside the sets of `real`, each alone and all together, for a set may be of more days than one.
 
-    None where `synthetic`, or every one of `real`, has fewer than `FEWEST` images of one of `users`.
+    Of the `users` with `FEWEST` images in `synthetic` and in that set of `real` which knows most users so well; sets
+    that know fewer do not take part alone. None where fewer than two users are left.
     """
-    able = {name: data for name, data in real.items() if _fewest(data, users) >= FEWEST}
-    if not able or _fewest(synthetic, users) < FEWEST:
+    enough = {name: _known(data) for name, data in real.items()}
+    known = _known(synthetic) & max(enough.values(), key=len, default=set())
+    users = [user for user in users if user in known]
+    if len(users) < 2:
         return None
-    each = min(_fewest(data, users) for data in (synthetic, *able.values()))
+    synthetic, real = _of_users(synthetic, users), {name: _of_users(data, users) for name, data in real.items()}
+    able = {name: data for name, data in real.items() if enough[name].issuperset(users)}
+    each = min(_fewest(data) for data in (synthetic, *able.values()))
     sets = able | {TOGETHER: reduce(add, real.values())}
-    known = pd.DataFrame({name: cross_validated(data, each, rng).reindex(users) for name, data in sets.items()})
+    usual = pd.DataFrame({name: cross_validated(data, each, rng).reindex(users) for name, data in sets.items()})
     found = cross_validated(synthetic, each, rng).reindex(users)
     counts = pd.Series(synthetic.users).value_counts().reindex(users)
     high = [wilson_interval(share, counts[user])[1] for user, share in found.items()]
     low, top = wilson_interval(float(found.mean()), effective_count(counts))
-    per_user = pd.DataFrame({"agreement": found, "high": high, "real": known.min(axis=1)})
-    return Agreement(float(found.mean()), low, top, {str(k): float(v) for k, v in known.mean().items()}, per_user)
+    per_user = pd.DataFrame({"agreement": found, "high": high, "real": usual.min(axis=1)})
+    return Agreement(float(found.mean()), low, top, {str(k): float(v) for k, v in usual.mean().items()}, per_user)
 
 
 def cross_validated(data: Labelled, each: int, rng: np.random.Generator) -> pd.Series:
@@ -74,5 +79,15 @@ def cross_validated(data: Labelled, each: int, rng: np.random.Generator) -> pd.S
     return pd.concat(found, axis=1).mean(axis=1)
 
 
-def _fewest(data: Labelled, users: Sequence[str]) -> int:
-    return min(int((data.users == user).sum()) for user in users)
+def _known(data: Labelled) -> set[str]:
+    """Users with `FEWEST` images."""
+    users, counts = np.unique(data.users, return_counts=True)
+    return set(users[counts >= FEWEST].tolist())
+
+
+def _of_users(data: Labelled, users: Sequence[str]) -> Labelled:
+    return data.select(np.isin(data.users, users))
+
+
+def _fewest(data: Labelled) -> int:
+    return int(np.unique(data.users, return_counts=True)[1].min())

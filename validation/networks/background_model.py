@@ -56,11 +56,15 @@ class Described:
     levels: np.ndarray
     users: np.ndarray
 
+    def users_with(self, least: int) -> np.ndarray:
+        """Users with at least so many images."""
+        users, counts = np.unique(self.users, return_counts=True)
+        return users[counts >= least]
+
     @property
     def judgeable(self) -> np.ndarray:
         """Users with enough images to be judged by themselves."""
-        users, counts = np.unique(self.users, return_counts=True)
-        return users[counts >= ENOUGH_IMAGES]
+        return self.users_with(ENOUGH_IMAGES)
 
     def middle(self, rows: np.ndarray) -> np.ndarray:
         """Mean of the statistics of `rows`, and their fixed pattern: [17 + P]."""
@@ -70,9 +74,8 @@ class Described:
 class RealBackground:
     """Learned from real rows alone. judge: rows to train on. rows: all with a role, of the judged users.
 
-    test, unseen: accuracy by background per user on role test, and on all roles not trained on. within: identity
-    within one recording per user, None where recordings are too short. sessions: distance of each real session from
-    the others of its user, as in `Shifts.per_user`.
+    test, unseen: accuracy by background per user on role test, and on all roles not trained on. sessions: distance of
+    each real session from the others of its user, as in `Shifts.per_user`.
     """
 
     def __init__(self, judge: SpectrogramSet, rows: SpectrogramSet, seed: int) -> None:
@@ -83,7 +86,6 @@ class RealBackground:
         self.model = forest(seed).fit(background(judge.images, self.layout), judge.table["user"].to_numpy(str))
         learned = "judge" if (self.roles == "judge").any() else "train"
         self.test, self.unseen = (self._accuracy(self.roles == "test"), self._accuracy(self.roles != learned))
-        self.within = self._best_within()
         self._homes = {user: self._session_middles(user) for user in np.unique(self.real.users)}
         homes = list(self._homes.values())
         away = np.concatenate([m - others_mean(m) for m in homes if len(m) > 1] or [0 * homes[0]])
@@ -117,6 +119,18 @@ class RealBackground:
         what = [[*NAMES, PATTERN][min(i, len(NAMES))] for i in np.abs(away).argmax(axis=1)]
         return Shifts(table, pd.Series(np.abs(away).max(axis=1), index=users), pd.Series(what, index=users))
 
+    def within(self, users: np.ndarray) -> Within | None:
+        """Identity within one recording per user, those of `users` with images enough: of the roles that know most of
+        them the best. What a session alone gives away."""
+        found = []
+        for role in ROLES:
+            rows = np.flatnonzero((self.roles == role) & np.isin(self.real.users, users))
+            largest = pd.Series(self._units[rows]).groupby(self.real.users[rows]).agg(commonest)
+            rows = rows[np.isin(self._units[rows], largest.to_numpy())]
+            found.append(identity_within(self.real.statistics[rows], self.real.users[rows], WITHIN_MOST, self.seed))
+        known = (within for within in found if within is not None)
+        return max(known, key=lambda within: (len(within.accuracy), within.mean), default=None)
+
     def level_spread(self, found: Described) -> pd.Series:
         """How much the mean level of a row differs between images of a user, over the same within real recordings.
 
@@ -144,16 +158,6 @@ class RealBackground:
         variances = pd.DataFrame(self.real.levels).groupby(whose).var().dropna()  # none where there is one image
         return np.sqrt(variances.mean().to_numpy()) + 1e-6
 
-    def _best_within(self) -> Within | None:
-        """Identity within one recording per user, the best of all roles: what a session alone gives away."""
-        found = []
-        for role in ROLES:
-            rows = np.flatnonzero(self.roles == role)
-            largest = pd.Series(self._units[rows]).groupby(self.real.users[rows]).agg(commonest)
-            rows = rows[np.isin(self._units[rows], largest.to_numpy())]
-            found.append(identity_within(self.real.statistics[rows], self.real.users[rows], WITHIN_MOST, self.seed))
-        return max((w for w in found if w is not None), key=lambda w: w.mean, default=None)
-
 
 def forest(seed: int) -> ExtraTreesClassifier:
     """The small model (Geurts et al. 2006)."""
@@ -168,12 +172,12 @@ def accuracy(model: ExtraTreesClassifier, features: np.ndarray, users: np.ndarra
 def identity_within(features: np.ndarray, users: np.ndarray, most: int, seed: int, repeats: int = 3) -> Within | None:
     """Two-fold cross-validated accuracy per user from equally many rows (at most `most`) of each.
 
-    features: [N, D]. None where there are fewer than two users or some user has fewer than six rows.
+    features: [N, D]. Users with fewer than six rows are left out; None where fewer than two users have more.
     """
-    sizes = pd.Series(users).value_counts()
-    count = min(most, int(sizes.min())) if len(sizes) > 1 else 0
-    if count < WITHIN_LEAST:
+    sizes = pd.Series(users).value_counts().loc[lambda size: size >= WITHIN_LEAST]
+    if len(sizes) < 2:
         return None
+    count = min(most, int(sizes.min()))
     rng, found = np.random.default_rng(seed), []
     for repeat in range(repeats):
         rows = np.concatenate([rng.choice(np.flatnonzero(users == user), count, replace=False) for user in sizes.index])
