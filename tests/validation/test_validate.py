@@ -12,7 +12,7 @@ import torch
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from mdgen.errors import MdgenError
 from validation.blocks.accuracy import exchanged, failing_users, mixed_up, unconfirmed, unlooked
-from validation.measures.agreement import label_agreement
+from validation.measures.agreement import cross_validated, folds_in_time, label_agreement
 from validation.measures.enrolment import split_enrolment
 from validation.measures.learning import Labelled
 from validation.measures.recognition import Recognition, recognise, wilson_interval
@@ -184,6 +184,21 @@ def test_a_user_with_few_images_does_not_hide_the_labels_of_the_others():
         assert unconfirmed(found, shipped_rules()["user_accuracy"]) == ["c"]
         assert unlooked(found, list("abcdef"))[0].endswith(": f")
     assert unlooked(None, ["a", "b"])[0].endswith(": a, b")
+
+
+def test_windows_that_overlap_do_not_confirm_each_others_labels():
+    rng, users = np.random.default_rng(0), np.repeat(list("ab"), 40)
+    overlapping = Labelled(np.repeat(rng.normal(size=(20, 30)), 4, axis=0) + 0.1 * rng.normal(size=(80, 30)), users)
+    folds = folds_in_time(make_table(user=users.tolist(), session="s"))
+    assert cross_validated(overlapping, ["a", "b"], 40, rng).mean() > 0.8
+    assert cross_validated(overlapping, ["a", "b"], 40, rng, folds).mean() < 0.65
+
+
+def test_folds_are_runs_of_consecutive_windows_in_every_session():
+    order = np.random.default_rng(0).permutation(43)
+    table = make_table(user=["a"] * 43, session=["long"] * 40 + ["short"] * 3).assign(start_column=np.arange(43))
+    folds = folds_in_time(table.iloc[order])[order.argsort()]
+    assert folds.tolist() == [*np.repeat(range(5), 8), 1, 1, 1]
 
 
 def test_too_few_images_say_nothing_of_labels():

@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from mdgen.data.dataset import SpectrogramSet
 from validation.context import Context
 from validation.findings import Drawing, Finding
-from validation.measures.agreement import FEWEST, Agreement, label_agreement
+from validation.measures.agreement import FEWEST, Agreement, folds_in_time, label_agreement
 from validation.measures.learning import Labelled
 from validation.measures.recognition import Recognition, effective_count, recognise, wilson_interval
 from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric
@@ -227,7 +227,8 @@ def _agreement(context: Context) -> Agreement | None:
 
     unseen = {"test": sets.test, "val": sets.val} | ({"train": sets.train} if sets.judge_apart else {})
     real = {name: labelled(data) for name, data in unseen.items() if len(data)}
-    return label_agreement(labelled(sets.synthetic), real, sets.users, context.rng("labels"))
+    folds = {name: folds_in_time(unseen[name].table) for name in real}
+    return label_agreement(labelled(sets.synthetic), real, sets.users, context.rng("labels"), folds)
 
 
 def _label_rows(found: Agreement | None, count: int) -> list[Metric]:

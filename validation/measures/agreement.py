@@ -11,6 +11,8 @@ from operator import add
 import numpy as np
 import pandas as pd
 
+from mdgen.data.dataset import START_COLUMN
+from mdgen.data.splits import GUARD
 from validation.measures.learning import Labelled, random_places, recognised
 from validation.measures.recognition import effective_count, wilson_interval
 
@@ -41,10 +43,15 @@ class Agreement:
 
 
 def label_agreement(
-    synthetic: Labelled, real: Mapping[str, Labelled], users: Sequence[str], rng: np.random.Generator
+    synthetic: Labelled,
+    real: Mapping[str, Labelled],
+    users: Sequence[str],
+    rng: np.random.Generator,
+    folds: Mapping[str, np.ndarray] | None = None,
 ) -> Agreement | None:
     """`synthetic` beside the sets of `real`, each alone and all together, for a set may be of more days than one.
 
+    folds: `folds_in_time` of each of `real`; at random, as those of `synthetic`, where its windows do not overlap.
     Of the `users` with `FEWEST` images in `synthetic` and in that set of `real` which knows most users so well; sets
     that know fewer do not take part alone. None where fewer than two users are left.
     """
@@ -53,12 +60,12 @@ def label_agreement(
     users = [user for user in users if user in known]
     if len(users) < 2:
         return None
-    synthetic, real = _of_users(synthetic, users), {name: _of_users(data, users) for name, data in real.items()}
     able = {name: data for name, data in real.items() if enough[name].issuperset(users)}
-    each = min(_fewest(data) for data in (synthetic, *able.values()))
+    each = min(_fewest(data, users) for data in (synthetic, *able.values()))
     sets = able | {TOGETHER: reduce(add, real.values())}
-    usual = pd.DataFrame({name: cross_validated(data, each, rng).reindex(users) for name, data in sets.items()})
-    found = cross_validated(synthetic, each, rng).reindex(users)
+    parts = {**folds, TOGETHER: np.concatenate([folds[name] for name in real])} if folds else {}
+    usual = pd.DataFrame({k: cross_validated(data, users, each, rng, parts.get(k)) for k, data in sets.items()})
+    found = cross_validated(synthetic, users, each, rng)
     counts = pd.Series(synthetic.users).value_counts().reindex(users)
     high = [wilson_interval(share, counts[user])[1] for user, share in found.items()]
     low, top = wilson_interval(float(found.mean()), effective_count(counts))
@@ -66,17 +73,31 @@ def label_agreement(
     return Agreement(float(found.mean()), low, top, {str(k): float(v) for k, v in usual.mean().items()}, per_user)
 
 
-def cross_validated(data: Labelled, each: int, rng: np.random.Generator) -> pd.Series:
-    """Accuracy by user of a linear discriminant on the fold it has not learned from, in random draws of `each` images
-    of a user."""
-    found = []
+def cross_validated(
+    data: Labelled, users: Sequence[str], each: int, rng: np.random.Generator, folds: np.ndarray | None = None
+) -> pd.Series:
+    """Accuracy of each of `users` by a linear discriminant on the fold it has not learned from, in random draws of
+    `each` images of a user. folds: int [N], dealt at random in each draw where None."""
+    found, known = [], np.isin(data.users, users)
     for _ in range(DRAWS):
-        drawn = data.select(random_places(data.users, rng) < each)
-        fold, right = random_places(drawn.users, rng) % FOLDS, np.zeros(len(drawn.users), bool)
+        rows = known & (random_places(data.users, rng) < each)
+        drawn = data.select(rows)
+        fold = random_places(drawn.users, rng) % FOLDS if folds is None else folds[rows]
+        right = np.zeros(len(drawn.users), bool)
         for number in range(FOLDS):
             right[fold == number] = recognised(drawn.select(fold != number), drawn.select(fold == number))[0]
         found.append(pd.Series(right.astype(float)).groupby(drawn.users).mean())
-    return pd.concat(found, axis=1).mean(axis=1)
+    return pd.concat(found, axis=1).mean(axis=1).reindex(users)
+
+
+def folds_in_time(table: pd.DataFrame) -> np.ndarray:
+    """int [N]: a fold of each row. Every session of a user is cut into `FOLDS` runs of consecutive windows, for windows
+    that overlap know each other; into fewer where these would be shorter than the overlap of neighbours reaches."""
+    order = [column for column in ("user", "session", "recording", START_COLUMN) if column in table]
+    rows = table.reset_index(drop=True).sort_values(order, kind="stable")
+    sessions = rows.groupby(["user", "session"])
+    length = np.maximum(-(-sessions["user"].transform("size") // FOLDS), GUARD + 1)
+    return ((sessions.cumcount() // length + sessions.ngroup()) % FOLDS).sort_index().to_numpy()
 
 
 def _known(data: Labelled) -> set[str]:
@@ -85,9 +106,5 @@ def _known(data: Labelled) -> set[str]:
     return set(users[counts >= FEWEST].tolist())
 
 
-def _of_users(data: Labelled, users: Sequence[str]) -> Labelled:
-    return data.select(np.isin(data.users, users))
-
-
-def _fewest(data: Labelled) -> int:
-    return int(np.unique(data.users, return_counts=True)[1].min())
+def _fewest(data: Labelled, users: Sequence[str]) -> int:
+    return min(int((data.users == user).sum()) for user in users)
