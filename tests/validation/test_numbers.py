@@ -7,7 +7,7 @@ from sklearn.metrics import roc_curve
 
 from mdgen.data.texture import fine_energy, texture_ratio
 from validation.measures.neighbours import shifted_correlation
-from validation.measures.recognition import effective_count, wilson_interval
+from validation.measures.recognition import effective_count, telling_apart, wilson_interval
 from validation.measures.scores import ScoreSet, area_under_roc
 
 
@@ -56,6 +56,10 @@ def test_wilson_interval_matches_the_published_example():
     assert wilson_interval(0.8, 50) == pytest.approx((0.6696, 0.8876), abs=1e-3)
     assert wilson_interval(1.0, 10) == pytest.approx((0.7225, 1), abs=1e-4)
     assert wilson_interval(0.5, 0) == (0.0, 1.0)
+
+
+def test_twice_chance_tells_people_apart_but_of_two_halfway_to_certainty():
+    assert [telling_apart(people) for people in (2, 3, 4, 10)] == pytest.approx([0.75, 2 / 3, 0.5, 0.2])
 
 
 def test_a_mean_over_users_is_as_uncertain_as_the_users_with_few_images_make_it():

@@ -273,6 +273,13 @@ def test_where_real_windows_teach_nothing_nothing_is_decided():
     assert judged(transfer(nothing, nothing)).status == INCONCLUSIVE
 
 
+def test_two_people_can_pass_and_fail():
+    real, nothing = {"a": 0.95, "b": 0.95}, {"a": 0.5, "b": 0.5}
+    assert judged(transfer(real, real)).status == PASS
+    assert judged(transfer(real, nothing)).status == FAIL
+    assert judged(transfer(nothing, nothing)).status == INCONCLUSIVE
+
+
 def test_doubtful_roles_make_a_pass_advisory_and_leave_a_failure():
     real = {f"u{k:02}": 0.8 for k in range(12)}
     assert judged(transfer(real, real), advisory="unknown sessions").status == ADVISORY

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import torch
 
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from mdgen.errors import MdgenError
-from validation.blocks.accuracy import exchanged, failing_users, mixed_up, unconfirmed, unlooked
+from validation.blocks.accuracy import exchanged, failing_users, mixed_up, unconfirmed, unlooked, user_accuracy_gate
 from validation.measures.agreement import cross_validated, folds_in_time, label_agreement
 from validation.measures.enrolment import split_enrolment
 from validation.measures.learning import Labelled
@@ -136,6 +137,15 @@ def recognition(confusion: np.ndarray, count: int = 30) -> Recognition:
         per_user, own.mean(), (0.0, 1.0), count * len(own), [own.mean()], confusion, pd.Series(dtype=float),
         confusion / np.maximum(confusion + own[:, None], 1e-9) * (1 - np.eye(len(own))),
     )  # fmt: skip
+
+
+def test_of_two_people_recognition_can_pass_and_fail():
+    def status(share: float) -> str:
+        found = replace(recognition(np.array([[share, 1 - share], [1 - share, share]])), interval=(share, share))
+        real = recognition(np.array([[0.95, 0.05], [0.05, 0.95]]))
+        return user_accuracy_gate(found, real, real.macro, [], shipped_rules()["user_accuracy"]).status
+
+    assert (status(0.9), status(0.5)) == ("pass", "fail")
 
 
 def test_many_images_of_one_user_do_not_make_the_mean_over_users_sure():

@@ -16,7 +16,7 @@ from validation.context import Context
 from validation.findings import Drawing, Finding
 from validation.measures.agreement import FEWEST, Agreement, folds_in_time, label_agreement
 from validation.measures.learning import Labelled
-from validation.measures.recognition import Recognition, effective_count, recognise, wilson_interval
+from validation.measures.recognition import Recognition, effective_count, recognise, telling_apart, wilson_interval
 from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric
 from validation.rules import Rule
 from validation.sets import ENOUGH_IMAGES
@@ -83,12 +83,12 @@ def user_accuracy_gate(
     `ENOUGH_IMAGES`, it cannot pass. Judges that saw the generator's data flatter it, so then a failure stands but
     nothing better than "advisory" is given.
     """
-    ceiling, value, chance = real.macro, synthetic.macro, 1 / max(2, synthetic.confusion.shape[1])
+    ceiling, value, people = real.macro, synthetic.macro, max(2, synthetic.confusion.shape[1])
     low, high = synthetic.interval
     threshold, share = rule["threshold"], rule["ceiling_share"]
     ratio = value / ceiling if ceiling > 0 else float("inf")
     notes = [f"{ratio:.0%} of what real data reach"]
-    if ceiling < 2 * chance:
+    if ceiling < telling_apart(people):
         status = INCONCLUSIVE
         notes.append("the judges hardly know real users apart, so they decide nothing")
     elif high < share * surely_real or (high < threshold <= surely_real):
@@ -125,7 +125,7 @@ def user_accuracy_gate(
         status = FAIL if status == FAIL else ADVISORY
         notes.append(advisory)
     note = "; ".join(notes)
-    return Gate("user_accuracy", status, value, low, high, threshold, ceiling, synthetic.n, note, floor=chance)
+    return Gate("user_accuracy", status, value, low, high, threshold, ceiling, synthetic.n, note, floor=1 / people)
 
 
 def failing_users(synthetic: Recognition, sessions: pd.Series, rule: Rule) -> list[str]:

@@ -58,6 +58,12 @@ def recognise(judges: Sequence[Judge], data: SpectrogramSet, users: Sequence[str
     )  # fmt: skip
 
 
+def telling_apart(people: int) -> float:
+    """Accuracy from which somebody is known from `people`: twice chance, but at most halfway from chance to 1."""
+    chance = 1 / people
+    return chance + min(chance, (1 - chance) / 2)
+
+
 def effective_count(counts: ArrayLike) -> float:
     """How many images, equally many of each user, would leave the mean over users as uncertain as `counts` [U] do:
     U^2 / sum(1 / n), for the variances of the users' shares, p (1 - p) / n, add up. Users without images do not count.

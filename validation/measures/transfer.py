@@ -10,7 +10,7 @@ import pandas as pd
 
 from mdgen.data.dataset import SpectrogramSet
 from validation.measures.learning import macro, random_places
-from validation.measures.recognition import wilson_interval
+from validation.measures.recognition import telling_apart, wilson_interval
 from validation.measures.resampling import Interval
 from validation.networks.judge import Judge
 from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric
@@ -72,7 +72,7 @@ def least_of_real(one: pd.Series, other: pd.Series) -> float:
     there is none.
     """
     most, least = np.maximum(one, other), np.minimum(one, other)
-    taught = most > 2 / len(one)
+    taught = most > telling_apart(len(one))
     return float((least[taught] / most[taught]).min()) if taught.any() else 1.0
 
 
@@ -101,7 +101,7 @@ def tstr_gate(
     ceiling, value = macro(found.real, found.users), macro(found.synthetic, found.users)
     threshold, least = rule["ceiling_share"] * ceiling, rule["least_share"] * ceiling
     notes = [f"{value:.0%} of unseen real windows recognised, against {ceiling:.0%} taught by as many real windows"]
-    if ceiling < 2 / len(found.counts):
+    if ceiling < telling_apart(len(found.counts)):
         status = INCONCLUSIVE
         notes.append("real windows do not teach who is who either, so nothing is decided")
     elif elsewhere.high < 0:
