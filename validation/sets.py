@@ -60,6 +60,12 @@ class Sets:
         """Held-out real rows of the judged users."""
         return self._judged("test")
 
+    @property
+    def unseen(self) -> dict[str, SpectrogramSet]:
+        """By role, the real rows of the judged users that the judges have not learned from; roles without any left out."""
+        roles = {"test": self.test, "val": self.val} | ({"train": self.train} if self.judge_apart else {})
+        return {role: rows for role, rows in roles.items() if len(rows)}
+
     def with_synthetic(self, synthetic: SpectrogramSet) -> Sets:
         """The same real rows beside another synthetic set. Raises `MdgenError` where they do not fit."""
         return _match(self.real, synthetic, self.warnings, self.advisory)

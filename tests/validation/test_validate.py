@@ -248,6 +248,11 @@ def test_a_user_of_whom_hardly_an_image_is_left_does_not_pass(real):
     assert "too few to judge: =cmd()" in gate.note
 
 
+def test_real_data_that_the_judges_learned_from_say_nothing_of_what_they_reach(real):
+    assert list(prepare_sets(real, fresh(real)).unseen) == ["test", "val", "train"]
+    assert list(prepare_sets(real.role("train", "val", "test"), fresh(real)).unseen) == ["test", "val"]
+
+
 def test_a_user_without_training_rows_is_not_judged(real):
     rows = real.table["split"] != "train"
     sets = prepare_sets(real.select((rows | (real.table["user"] != USERS[1])).to_numpy()), fresh(real))

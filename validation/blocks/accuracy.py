@@ -37,7 +37,7 @@ def assess_user_accuracy(context: Context) -> Finding:
     real, learned = (context.recognition(s) for s in (sets.test, sets.train))
     synthetic = recognise(context.judges, sets.synthetic, sets.users)
     rule = context.rules["user_accuracy"]
-    unseen = pd.concat([context.recognition(s).sessions for s in (sets.test, sets.train, sets.val) if len(s)])
+    unseen = pd.concat([context.recognition(rows).sessions for rows in sets.unseen.values()])
     failing = failing_users(synthetic, unseen, rule)
     surely_real = real.macro - 2 * session_spread(unseen) / len(sets.users) ** 0.5
     labels = _agreement(context)
@@ -225,9 +225,8 @@ def _agreement(context: Context) -> Agreement | None:
     def labelled(data: SpectrogramSet) -> Labelled:
         return Labelled(context.features("judge", data), data.table["user"].to_numpy(str))
 
-    unseen = {"test": sets.test, "val": sets.val} | ({"train": sets.train} if sets.judge_apart else {})
-    real = {name: labelled(data) for name, data in unseen.items() if len(data)}
-    folds = {name: folds_in_time(unseen[name].table) for name in real}
+    real = {role: labelled(rows) for role, rows in sets.unseen.items()}
+    folds = {role: folds_in_time(rows.table) for role, rows in sets.unseen.items()}
     return label_agreement(labelled(sets.synthetic), real, sets.users, context.rng("labels"), folds)
 
 
