@@ -62,7 +62,7 @@ class Sets:
 
     @property
     def unseen(self) -> dict[str, SpectrogramSet]:
-        """By role, the real rows of the judged users that the judges have not learned from; roles without any left out."""
+        """By role (those that have any), the real rows of the judged users that judges have not learned from."""
         roles = {"test": self.test, "val": self.val} | ({"train": self.train} if self.judge_apart else {})
         return {role: rows for role, rows in roles.items() if len(rows)}
 
@@ -82,13 +82,10 @@ def prepare_sets(real: SpectrogramSet, synthetic: SpectrogramSet, seed: int = 0,
     if users:
         real, synthetic = (_known_users(data, users) for data in (real, synthetic))
     real, warnings, advisory = _with_roles(real, seed)
-    if len(real.role("judge")):
-        advisory = "; ".join(filter(None, [advisory, check_judge_rows(real)]))
-    else:
-        advisory = "; ".join(
-            filter(None, [advisory, "no rows of role judge: the judges share data with the generator"])
-        )
-    return _match(real, synthetic, warnings + ([advisory] if advisory else []), advisory)
+    doubts, cut = check_roles(real)
+    without = "" if len(real.role("judge")) else "no rows of role judge: the judges share data with the generator"
+    advisory = "; ".join(filter(None, [advisory, without, *doubts]))
+    return _match(real, synthetic, [*warnings, *cut, *([advisory] if advisory else [])], advisory)
 
 
 def _match(real: SpectrogramSet, synthetic: SpectrogramSet, warnings: list[str], advisory: str) -> Sets:
@@ -117,26 +114,43 @@ def _known_users(data: SpectrogramSet, users: Sequence[str]) -> SpectrogramSet:
     return data.of_users(users)
 
 
-def check_judge_rows(real: SpectrogramSet) -> str:
-    """Why the judge's rows are not proven apart from the generator's: "" where they share no group with role train.
+def check_roles(real: SpectrogramSet) -> tuple[list[str], list[str]]:
+    """Why roles are not proven apart, and warnings of those that hold separate parts of the same recordings.
 
-    Raises `MdgenError` where a known recording is in both roles and its windows share signal.
+    Where these are train and judge, they are not proven apart. Raises `MdgenError` where a known recording is in both
+    of them and its windows share signal.
     """
-    table, groups = real.table, real.groups
-    judge, train = (table["split"] == "judge").to_numpy(), (table["split"] == "train").to_numpy()
-    shared = sorted(set(groups[judge]) & set(groups[train]))
-    if not shared:
-        return ""
-    if all(group.endswith("\x1f\x1f") for group in shared):
-        return "sessions and recordings are unknown: judge and generator may have seen the same recording"
-    only_two = np.where(judge | train, table["split"], "unused")
-    if leak_share(table.assign(split=only_two), width=real.images.shape[-1]) > 0:
-        user, session, recording = next(g for g in shared if not g.endswith("\x1f\x1f")).split("\x1f")
-        raise MdgenError(
-            f"{real.name}: user {user!r} session {session!r} recording {recording!r} is in both roles train and judge, "
-            "so the judge would know the generator's data; give whole recordings to one role (`mdgen import` does)"
-        )
-    return f"judge and generator hold separate parts of the same recordings ({len(shared)} of them)"
+    doubts, warnings, anywhere = list[str](), list[str](), False
+    for pair in (("train", "judge"), ("train", "test"), ("judge", "test"), ("train", "val")):
+        shared, leaking, unknown = shared_groups(real, *pair)
+        if leaking:
+            user, session, recording = leaking[0].split("\x1f")
+            where = f"user {user!r} session {session!r} recording {recording!r} is in both roles {' and '.join(pair)}"
+            if pair == ("train", "judge"):
+                raise MdgenError(
+                    f"{real.name}: {where}, so the judge would know the generator's data; give whole recordings to one "
+                    "role (`mdgen import` does)"
+                )
+            doubts.append(f"{where}, and windows of it share signal")
+        elif shared:
+            parts = f"roles {' and '.join(pair)} hold separate parts of the same recordings ({len(shared)} of them)"
+            (doubts if pair == ("train", "judge") else warnings).append(parts)
+        anywhere |= unknown
+    if anywhere:
+        doubts.append("sessions and recordings are unknown: roles may share recordings")
+    return doubts, warnings
+
+
+def shared_groups(real: SpectrogramSet, one: str, other: str) -> tuple[list[str], list[str], bool]:
+    """Recordings (`SpectrogramSet.groups`) with rows in both roles, those of them with windows that share signal, and
+    whether rows of unknown session and recording of a user are in both."""
+    roles = real.table["split"].map({one: "train", other: "test"}).fillna("unused")  # what `leak_share` looks at
+    groups = real.groups
+    both = sorted(set(groups[roles == "train"]) & set(groups[roles == "test"]))
+    known = [group for group in both if not group.endswith("\x1f\x1f")]
+    table, width = real.table.assign(split=roles), real.images.shape[-1]
+    leaking = [group for group in known if leak_share(table[groups == group], width=width) > 0]
+    return known, leaking, len(known) < len(both)
 
 
 def _check_match(real: SpectrogramSet, synthetic: SpectrogramSet) -> None:

@@ -267,6 +267,28 @@ def test_a_judge_never_trains_on_a_recording_of_the_generator(real):
         prepare_sets(SpectrogramSet(real.images, table, "leaky"), fresh(real))
 
 
+def test_test_rows_that_share_signal_with_other_roles_make_the_report_advisory(real):
+    for role in ("train", "judge"):
+        table = real.table.assign(session=real.table["session"].replace("test-day", f"{role}-day"))
+        assert f"both roles {role} and test" in prepare_sets(replace(real, table=table), fresh(real)).advisory
+
+
+def test_parts_of_a_recording_with_a_guard_between_them_are_a_warning(real):
+    table = real.table.assign(session=real.table["session"].replace("test-day", "train-day"))
+    apart = table.assign(start_column=np.where(table["split"] == "test", 1000.0, 0.0))
+    sets = prepare_sets(replace(real, table=apart), fresh(real))
+    assert sets.advisory == ""
+    assert any("separate parts of the same recordings" in warning for warning in sets.warnings)
+
+
+def test_unknown_recordings_of_one_user_do_not_blame_another(real):
+    table = real.table.copy()
+    table.loc[table["user"] == USERS[0], ["session", "recording"]] = ""
+    table["session"] = table["session"].replace("judge-day", "train-day")
+    apart = table.assign(start_column=np.where(table["split"] == "judge", 1000.0, 0.0))
+    assert "unknown" in prepare_sets(replace(real, table=apart), fresh(real)).advisory
+
+
 def test_without_roles_and_recordings_the_decisive_gates_are_only_advisory(real):
     bare = SpectrogramSet(real.images, make_table(user=real.table["user"].tolist()), "bare")
     summary = statuses(bare, fresh(real))
