@@ -114,9 +114,11 @@ def inception_score_gate(found: InceptionResult, rule: Rule) -> Gate:
 def inception_score(probabilities: np.ndarray) -> float:
     """exp of the mean divergence of p(class | image) from p(class) (Salimans et al. 2016): 1 to the number of classes.
 
-    probabilities: [N, classes]. The mean over ten consecutive parts from 1000 images on, else one part.
+    probabilities: [N, classes]. The mean over ten parts from 1000 images on, else one part. Parts are drawn at random,
+    as torch-fidelity draws them: sets are usually sorted by user, and consecutive parts would hold few kinds of images.
     """
-    parts = np.array_split(probabilities, 10 if len(probabilities) >= 1000 else 1)
+    order = np.random.RandomState(2020).permutation(len(probabilities))
+    parts = np.array_split(probabilities[order], 10 if len(probabilities) >= 1000 else 1)
     return float(np.mean([np.exp(rel_entr(part, part.mean(axis=0)).sum(axis=1).mean()) for part in parts]))
 
 
