@@ -1,14 +1,17 @@
 """Tampering: honest fresh sessions stand at 0, altered ones near 1 by name, and the alterations do what they say."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.ndimage import gaussian_filter
 from striders import fresh, of_user, striders
 
 from validation.blocks.alterations import assess_alterations, failing_users, judge_positions, train_bank
 from validation.context import Context
+from validation.measures.detector_bank import Position
 from validation.measures.detectors import ForEach, ForEverybody, Rows, for_each
 from validation.measures.fingerprints import fingerprint, lead_and_lag, mean_velocity, repeats, skewed_changes
 from validation.measures.resampling import users_interval
@@ -244,6 +247,14 @@ def test_the_interval_holds_the_spread_of_users_and_of_real_sessions():
 def test_no_user_fails_within_the_scatter_of_real_sessions(context):
     positions = placed(context, fresh(seed=13))
     assert failing_users([p for p in positions if p.detector.auc > 0.95], 0.8, 0.55) == {}
+
+
+def test_a_user_with_few_images_fails_only_where_they_agree():
+    detector = SimpleNamespace(turns=False, spread=0.05)
+    users = pd.Series({"many": 1.0, "few": 1.0})
+    position = Position(detector, 1.0, 0.9, 1.1, users, pd.Series({"many": 0.02, "few": 0.3}))
+    detector.name = "blurred"
+    assert failing_users([position], 0.8, 0.55) == {"many": "blurred"}
 
 
 def test_a_detector_for_each_person_knows_ways_that_differ_between_people():

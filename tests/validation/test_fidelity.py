@@ -7,7 +7,7 @@ import pytest
 
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from validation import context as context_module
-from validation.blocks.conditioning import assess_conditioning
+from validation.blocks.conditioning import assess_conditioning, cross
 from validation.blocks.fidelity import assess_fidelity
 from validation.context import Context
 from validation.measures.feature_sets import balanced, feature_sets, sampled
@@ -199,6 +199,13 @@ def test_too_few_images_make_it_unavailable_not_a_crash():
     assert found.gates[0].status == UNAVAILABLE
     assert {r.status for r in found.metrics if r.metric == "kid"} == {UNAVAILABLE}
     assert assess_conditioning(context).gates[0].status == UNAVAILABLE
+
+
+def test_users_with_too_few_images_for_halves_of_them_are_left_out(base):
+    few = fresh().table.groupby("user").cumcount().to_numpy() < np.where(fresh().table["user"] == "ann", 3, 8)
+    context = base.judging(fresh().select(few))
+    found = cross("pixels_pca64", feature_sets(context, "pixels_pca64"), context)
+    assert found.synthetic.lead.index.tolist() == ["ben", "cem", "dee", "eve"]
 
 
 def test_a_missing_encoder_is_reported_and_the_others_decide(monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from striders import fresh, of_user, striders
 
 from mdgen.data.dataset import make_table
-from validation.blocks.shortcuts import assess_shortcuts, dataset_warnings, device_accuracy
+from validation.blocks.shortcuts import _faults, _measure, assess_shortcuts, dataset_warnings, device_accuracy
 from validation.context import Context
 from validation.measures.background import (
     NAMES,
@@ -93,6 +93,15 @@ def test_a_row_planted_for_one_user_fails_that_user(context):
     finding = assess(context, made.with_images(images))
     assert finding.failed_users == ["ben"]
     assert finding.gates[0].status == "fail"
+
+
+def test_of_a_single_user_with_images_enough_only_its_own_limits_count(context):
+    made = marked(-0.9).select(of_user(fresh(), "ben") | (np.arange(len(fresh())) % 24 < 4))
+    found = _measure(context.judging(made))
+    assert found.shifts.per_user.index.tolist() == ["ben"]
+    low, high = (found.shifts.table[end].abs() for end in ("ci_low", "ci_high"))
+    assert (np.minimum(low, high) > shipped_rules()["shortcuts"]["shift"]).any()
+    assert not any("shifted" in note for note in _faults(found, {}, shipped_rules()["shortcuts"]))
 
 
 def test_a_code_of_the_user_in_the_floor_is_found_within_the_set(context):

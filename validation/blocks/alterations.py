@@ -89,18 +89,21 @@ def judge_positions(positions: Sequence[Position], rule: Rule, count: int, seams
 def failing_users(positions: Sequence[Position], limit: float, turned: float) -> dict[str, str]:
     """User -> the alteration its images are nearest to, among those by which they are beyond doubt.
 
-    That is a position of more than two standard deviations of real sessions beyond `limit`; for an alteration that
-    turns every picture into its opposite, of more than a standard error beyond `turned`.
+    That is a position of more than two standard deviations beyond `limit`, of real sessions and of the mean of the
+    user's images together; for an alteration that turns every picture into its opposite, of more than a standard error
+    beyond `turned`.
     """
     table = pd.DataFrame({p.name: p.per_user for p in positions})
-    clear = pd.DataFrame(
-        {
-            p.name: p.per_user - p.errors > turned if p.detector.turns else p.per_user - 2 * p.detector.spread > limit
-            for p in positions
-        }
-    )
+    clear = pd.DataFrame({p.name: _least(p) > (turned if p.detector.turns else limit) for p in positions})
     nearest = -(table - 1).abs().where(clear)
     return {str(user): str(row.idxmax()) for user, row in nearest.dropna(how="all").iterrows()}
+
+
+def _least(position: Position) -> pd.Series:
+    """The least that the position of each user may be, as `failing_users` has it."""
+    if position.detector.turns:
+        return position.per_user - position.errors
+    return position.per_user - 2 * np.hypot(position.detector.spread, position.errors)
 
 
 def _gate(

@@ -33,6 +33,8 @@ COMPONENTS = 64
 #: Share of a multiple of the identity in the within-class covariance.
 SHRINKAGE = 0.1
 DRAWS = 60
+#: Rows of a user below which halves of them do not tell how sure a distance is.
+FEWEST = 4
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,12 @@ def assess_conditioning(context: Context) -> Finding:
 def cross(name: str, sets: dict[str, FeatureSet], context: Context) -> Crossed | None:
     """Synthetic and train rows of every user against the held-out real rows (roles test and val) of every user.
 
-    None where fewer than two users have two rows everywhere.
+    None where fewer than two users have `FEWEST` rows everywhere.
     """
     parts = [sets["synthetic"], sets["train"], sets["test"], *([sets["val"]] if "val" in sets else [])]
     synthetic, train, *held_out = discriminate(sets["judge"], parts)
     real = joined(*held_out)
-    users = [u for u in context.sets.users if all((p.users == u).sum() > 1 for p in (synthetic, train, real))]
+    users = [u for u in context.sets.users if all((p.users == u).sum() >= FEWEST for p in (synthetic, train, real))]
     if len(users) < 2:
         return None
     rng = context.rng(f"conditioning {name}")

@@ -185,7 +185,7 @@ def _faults(found: Measured, users: dict[str, str], rule: Rule) -> list[str]:
         )
     table = found.shifts.table
     moved = table["value"][np.maximum(table["ci_low"], -table["ci_high"]) > rule["shift"]]
-    if len(moved):
+    if len(moved) and len(found.shifts.per_user) > 1:  # a single user has limits of its own
         farthest = moved[moved.abs().sort_values(ascending=False).index[:NAMED_SHIFTS]]
         named = ", ".join(f"{name} ({value:+.1f} deviations)" for name, value in farthest.items())
         notes.append(f"shifted from all real sessions: {named}")
