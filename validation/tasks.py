@@ -67,12 +67,13 @@ def validate(
 def self_check(real: SpectrogramSet, settings: ValidationSettings, say: Say, out: Path | None) -> int:
     """Try to fool the judge with controls made of `real`; 1 where it was fooled. out: folder for self_check.csv."""
     table = controls.self_check(real, settings, say)
-    _print_table(table)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        table.to_csv(out / "self_check.csv", index=False)
     fooled = table.loc[~table["ok"].astype(bool), "control"].tolist()
-    print("the judge was fooled by: " + ", ".join(fooled) if fooled else "the judge was not fooled")
+    if is_main():
+        _print_table(table)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            table.to_csv(out / "self_check.csv", index=False)
+        print("the judge was fooled by: " + ", ".join(fooled) if fooled else "the judge was not fooled")
     return EXIT_CODES[FAIL if fooled else PASS]
 
 
@@ -154,17 +155,20 @@ def _sift(
     kept: Path,
 ) -> int:
     """Reports out/unfiltered and out/sifted by the same judges, none of them the one that sifts, and both compared."""
-    require_free(kept)
-    require_free(out)
+    if is_main():
+        require_free(kept)
+        require_free(out)
     sifting_rows = sifting.split_judge_rows(real, settings.seed)[1]
     before = run.validate(sifting_rows, synthetic, out / "unfiltered", settings, say, provenance)
     sifted = sifting.sift(real, before.context.sets.synthetic, settings, before.implausible, say)
-    write_dataset(sifted.kept, kept)
+    if is_main():
+        write_dataset(sifted.kept, kept)
     notes = {"sifting": sifted.notes, "yields": sifted.yields.reset_index().to_dict("records")}
     run.validate(sifted.real, sifted.kept, out / "sifted", settings, say, provenance | notes)
-    page = compare_reports([out / "unfiltered", out / "sifted"], out / "comparison")
-    _print_table(sifted.yields.reset_index())
-    print("\n".join([*sifted.notes, f"kept: {kept}; both reports side by side: {page}"]))
+    if is_main():
+        page = compare_reports([out / "unfiltered", out / "sifted"], out / "comparison")
+        _print_table(sifted.yields.reset_index())
+        print("\n".join([*sifted.notes, f"kept: {kept}; both reports side by side: {page}"]))
     return print_verdict(out / "sifted")
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
 from tests.processes import launch
-from validation import run, tasks
+from validation import controls, run, sifting, tasks
 from validation.cache import Cache, cache_key
 from validation.context import Context
 from validation.controls import as_synthetic
@@ -133,6 +134,20 @@ def test_two_processes_share_the_rows_and_agree_with_one(data, tmp_path):
     tasks.validate(data, as_synthetic(data.role("test")), tmp_path / "alone", few(None), lambda _: None, {})
     together, alone = (pd.read_csv(tmp_path / name / "metrics.csv") for name in ("report", "alone"))
     pd.testing.assert_frame_equal(together, alone, rtol=1e-4)
+
+
+def test_of_several_processes_only_the_main_one_writes(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(controls, "self_check", lambda *_: pd.DataFrame({"control": ["noise"], "ok": [False]}))
+    assert tasks.self_check(data, few(None), print, tmp_path / "check") == 1
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "unfiltered").write_text("of the main process")
+    judged = SimpleNamespace(context=SimpleNamespace(sets=SimpleNamespace(synthetic=data)), implausible={})
+    monkeypatch.setattr(run, "validate", lambda *_: judged)
+    monkeypatch.setattr(sifting, "sift", lambda *_: sifting.Sifted(data, data, pd.DataFrame(), []))
+    monkeypatch.setattr(tasks, "print_verdict", lambda _: 3)
+    assert tasks.validate(data, data, tmp_path / "report", few(None), print, {}, tmp_path / "kept") == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
 def few(cache: Path | None) -> ValidationSettings:
