@@ -88,11 +88,10 @@ def self_check(
     """
     from validation.run import assess_context
 
-    made = controls(real, settings.seed, reconstructions)
     say = progress or (lambda _: None)
-    context = Context(prepare_sets(real, made[0].data, settings.seed), settings, say)
-    rows = []
-    for control in made:
+    sets = prepare_sets(real, as_synthetic(real), settings.seed, settings.users)  # gives roles where there are none
+    context, rows = Context(sets, settings, say), []
+    for control in controls(sets.real, settings.seed, reconstructions):
         say(f"control: {control.name}")
         rows.append(checked(control, assess_context(context.judging(control.data)).summary))
     return pd.DataFrame(rows)

@@ -133,6 +133,19 @@ def test_a_row_of_the_self_check_says_what_was_expected_and_what_came(real):
     assert c.checked(control, Summary([Gate("memorisation", "pass")]))["ok"] is False
 
 
+def test_the_self_check_gives_roles_and_asks_the_wanted_users_alone(real, monkeypatch):
+    from validation import run
+    from validation.settings import ValidationSettings
+
+    asked = []
+    passed = type("Assessment", (), {"summary": Summary([Gate("memorisation", "pass")])})()
+    monkeypatch.setattr(run, "assess_context", lambda context: asked.append(context.sets) or passed)
+    bare = SpectrogramSet(real.images, make_table(user=real.table["user"].tolist()), "bare")
+    c.self_check(bare, ValidationSettings(users=["ID_1", "ID_10"]).quick())
+    assert len(asked) == 9
+    assert all(sets.users == ["ID_1", "ID_10"] and set(sets.train.table["split"]) == {"train"} for sets in asked)
+
+
 def test_the_self_check_trains_once_and_names_the_control_that_fools_it(real, monkeypatch):
     from validation import run
     from validation.settings import ValidationSettings
