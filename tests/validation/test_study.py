@@ -6,6 +6,7 @@ import pytest
 
 from mdgen.data.dataset import SpectrogramSet, make_table
 from mdgen.errors import MdgenError
+from validation.study import run
 from validation.study.arms import BASELINES, COPIES, level_free, sifted, training_sets
 from validation.study.run import KEY, StudySettings, run_study
 from validation.study.summary import markdown, summarise, write_summary
@@ -110,6 +111,20 @@ def test_a_study_goes_on_where_it_stopped_and_finds_a_perfect_generator_helpful(
     assert best["gain"] > 0
     assert "perfect x3" in (tmp_path / "summary.md").read_text()
     assert (tmp_path / "accuracy.png").stat().st_size > 5000
+
+
+def test_arms_are_augmented_at_the_size_that_classifiers_see(data, tmp_path, monkeypatch) -> None:
+    large = data.with_images(data.images.repeat(8, axis=2).repeat(8, axis=3))
+    sizes = set()
+
+    def watched(trial, *rest):
+        sizes.add(trial.few.images.shape[2:])
+        return training_sets(trial, *rest)
+
+    monkeypatch.setattr(run, "training_sets", watched)
+    settings = StudySettings(recordings=(1,), windows=(3,), seeds=(0,), ratios=(1,), classifiers=("linear",))
+    run_study(large, {}, settings, tmp_path, say=lambda _: None)
+    assert sizes == {(64, 64)}
 
 
 def test_gains_are_paired_with_the_best_arm_without_a_generator() -> None:

@@ -160,8 +160,17 @@ def test_features_do_not_depend_on_when_the_window_starts():
 
 def test_a_time_shift_moves_columns_and_changes_nothing_else():
     image = np.broadcast_to(np.linspace(-1, 1, 32, dtype=np.float32)[:, None], (1, 1, 32, 32))
-    for shifted in time_shifted(image.copy(), seed=0):
+    for shifted in time_shifted(image.copy(), 64, seed=0):
         assert np.allclose(shifted, image)
+
+
+def test_a_time_shift_goes_as_far_in_large_images_as_in_those_the_networks_see():
+    images = np.full((200, 1, 64, 64), -1, np.float32)
+    images[..., 32] = 1
+    large = images.repeat(2, axis=2).repeat(2, axis=3)
+    for small, shrunk in zip(time_shifted(images, 64, 0), time_shifted(large, 64, 0), strict=True):
+        np.testing.assert_array_equal(small, shrunk)
+        assert set(small[:, 0, 0].argmax(axis=1)) == set(range(24, 41))
 
 
 def test_clouds_apart_are_told_apart_and_shuffled_names_teach_nothing():

@@ -236,7 +236,7 @@ def _curves(
         return context.once(("gait descriptor", data.fingerprint()), lambda: describe(data.images, side))
 
     def shifted() -> list[np.ndarray]:
-        return [describe(images, side) for images in time_shifted(train.images, s.seed)]
+        return [describe(images, side) for images in time_shifted(train.images, side, s.seed)]
 
     space = feature_space(described(train))
 

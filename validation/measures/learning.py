@@ -71,11 +71,12 @@ def feature_space(descriptors: np.ndarray) -> Pipeline:
     return make_pipeline(StandardScaler(), PCA(components, random_state=0)).fit(descriptors)
 
 
-def time_shifted(images: np.ndarray, seed: int) -> list[np.ndarray]:
-    """`SHIFTS` copies of the images, each window moved by up to `MAX_SHIFT` columns with its edge repeated."""
-    shift = Augment(MAX_SHIFT, gain=0.0, noise=0.0).train()
+def time_shifted(images: np.ndarray, side: int, seed: int) -> list[np.ndarray]:
+    """`SHIFTS` copies of images [N, C, H, W], averaged down to `side` before, as the networks see them; each window is
+    moved by up to `MAX_SHIFT` columns with its edge repeated."""
+    shift, small = Augment(MAX_SHIFT, gain=0.0, noise=0.0).train(), torch.from_numpy(shrink(images, side))
     with seeded_thread(seed):
-        return [shift(torch.from_numpy(np.asarray(images, np.float32))).numpy() for _ in range(SHIFTS)]
+        return [shift(small).numpy() for _ in range(SHIFTS)]
 
 
 def recognised(training: Labelled, *tests: Labelled) -> list[np.ndarray]:

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
+from validation.networks.network import shrink
 from validation.study.arms import Generator, level_free, sifted, training_sets
-from validation.study.classifiers import CLASSIFIERS
+from validation.study.classifiers import CLASSIFIERS, SIDE
 from validation.study.diagnosis import diagnose
 from validation.study.limits import limits
 from validation.study.trials import Trial, draw_trial
@@ -95,13 +96,25 @@ def _add(rows: pd.DataFrame, file: Path) -> pd.DataFrame:
     return rows
 
 
+def small(images: np.ndarray) -> np.ndarray:
+    """Images [N, C, H, W] of the size at which classifiers see them, so that arms are augmented at that size too."""
+    return shrink(images, SIDE)
+
+
+def _through(see: Callable[[np.ndarray], np.ndarray], trial: Trial) -> Trial:
+    """The trial with all images as `see` shows them."""
+    parts = {part: getattr(trial, part) for part in ("known", "few", "test")}
+    return replace(trial, **{part: data.with_images(see(data.images)) for part, data in parts.items()})
+
+
 def _measured(trial: Trial, made: Mapping[str, SpectrogramSet], settings: StudySettings) -> Iterator[tuple]:
+    trial = _through(small, trial)
+    made = {name: windows.with_images(small(windows.images)) for name, windows in made.items()}
     truth = trial.test.table["user"].to_numpy()
     views: dict[str, Callable[[np.ndarray], np.ndarray]] = {AS_RECORDED: lambda x: x, LEVEL_FREE: level_free}
     arms = training_sets(trial, made, settings.ratios)
     for view, seen in views.items():
-        viewed = replace(trial, **{part: getattr(trial, part).with_images(seen(getattr(trial, part).images))
-                                   for part in ("known", "few", "test")})  # fmt: skip
+        viewed = _through(seen, trial)
         for classifier in settings.classifiers:
             model = CLASSIFIERS[classifier](viewed)
             for arm, (images, users) in arms.items():
