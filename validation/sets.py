@@ -42,13 +42,12 @@ class Sets:
     @property
     def judge(self) -> SpectrogramSet:
         """What judges, embedding and encoders learn from: role judge, or train where there is no such role."""
-        judge = self.real.role("judge")
-        return judge if len(judge) else self.real.role("train")
+        return self.real.role(judges_role(self.real.table["split"]))
 
     @property
     def judge_apart(self) -> bool:
         """Whether there is a role judge, so that judges have seen nothing of role train."""
-        return bool((self.real.table["split"] == "judge").any())
+        return judges_role(self.real.table["split"]) == "judge"
 
     @property
     def val(self) -> SpectrogramSet:
@@ -90,7 +89,8 @@ def prepare_sets(real: SpectrogramSet, synthetic: SpectrogramSet, seed: int = 0,
 
 def _match(real: SpectrogramSet, synthetic: SpectrogramSet, warnings: list[str], advisory: str) -> Sets:
     _check_match(real, synthetic)
-    known = set.intersection(*(set(d.table["user"]) for d in (_or_train(real), real.role("train"), real.role("test"))))
+    needed = (judges_role(real.table["split"]), "train", "test")
+    known = set.intersection(*(set(real.role(role).table["user"]) for role in needed))
     users = [u for u in synthetic.users if u in known]
     unjudged = [u for u in synthetic.users if u not in known]
     missing = [u for u in real.role("train").users if u in known and u not in set(synthetic.users)]
@@ -184,14 +184,14 @@ def _with_roles(real: SpectrogramSet, seed: int) -> tuple[SpectrogramSet, list[s
     return real, [f"{unsorted} real rows without a role were left out"] if unsorted else [], ""
 
 
-def _or_train(real: SpectrogramSet) -> SpectrogramSet:
-    judge = real.role("judge")
-    return judge if len(judge) else real.role("train")
-
-
 def _size(data: SpectrogramSet) -> str:
     channels, height, width = data.images.shape[1:]
     return f"{width}x{height} with {channels} channel(s)"
+
+
+def judges_role(split: pd.Series | np.ndarray) -> str:
+    """The role of `split` [N] that judges learn from: judge, or train where no row has it."""
+    return "judge" if np.any(split == "judge") else "train"
 
 
 def session_units(table: pd.DataFrame) -> np.ndarray:

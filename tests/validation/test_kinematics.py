@@ -11,6 +11,7 @@ from mdgen.data.splits import assign_roles
 from validation.blocks.motion import assess_kinematics
 from validation.context import Context
 from validation.measures.kinematics import autocorrelation, measure
+from validation.measures.motion_comparison import compare
 from validation.measures.motion_distance import (
     fresh_session_limit,
     joint_distances,
@@ -23,6 +24,7 @@ from validation.measures.motion_distance import (
 from validation.measures.plausibility import learn_bounds
 from validation.measures.scales import QUANTITIES, Scales, has_axes, scales_of
 from validation.results import FAIL, PASS, UNAVAILABLE
+from validation.rules import rules_with
 from validation.sets import prepare_sets, session_units
 from validation.settings import ValidationSettings
 
@@ -244,14 +246,21 @@ def test_one_user_with_a_scaled_axis_is_named_alone(real, fresh):
     assert finding.failed_users == ["walker_03"]
 
 
+def test_the_rule_says_how_much_must_be_measurable(real):
+    rule = rules_with({"kinematics": {"measurable": 1.01}})["kinematics"]
+    windows = measure_windows(real, True)
+    typical = pd.Series(1.0, ["torso_velocity", "step_period", "bandwidth"])
+    assert compare(windows, windows, typical, real.users, rule).joint.empty
+
+
 def test_a_scaled_doppler_axis_stands_out_jointly(real):
     windows = measure_windows(real, True)
-    home, sessions = joint_distances(windows, windows, real.users)
+    home, sessions = joint_distances(windows, windows, real.users, 0.5)
     assert home.max() < 0.5
     assert len(sessions) == 20
     scaled = windows.where(np.ones(len(windows.user), bool))
     scaled.values[["torso_velocity", "bandwidth"]] *= 1.15
-    assert joint_distances(scaled, windows, real.users)[0].min() > sessions.quantile(0.9)
+    assert joint_distances(scaled, windows, real.users, 0.5)[0].min() > sessions.quantile(0.9)
 
 
 def test_impossible_windows_are_listed_with_reasons(real, fresh):

@@ -21,6 +21,7 @@ from validation.measures.tampering import ALTERATIONS
 from validation.networks.network import one_thread, shrink
 from validation.results import FAIL, INCONCLUSIVE, PASS, Gate, Metric, unavailable
 from validation.rules import Rule
+from validation.sets import judges_role
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -154,8 +155,8 @@ def _reference(context: Context) -> SpectrogramSet:
 
 def _learning(reference: SpectrogramSet) -> np.ndarray:
     """bool: the rows of role judge, or of role train where there is no judge."""
-    role = "judge" if (reference.table["split"] == "judge").any() else "train"
-    return (reference.table["split"] == role).to_numpy()
+    split = reference.table["split"].to_numpy()
+    return split == judges_role(split)
 
 
 def _draw(positions: Sequence[Position], limit: float) -> Figure:

@@ -55,7 +55,8 @@ def assess_kinematics(context: Context) -> Finding:
     if not np.isfinite(sessions.to_numpy(float)).any():
         return _unavailable("no user has two sessions or recordings of five windows to compare")
     typical = typical_distances(sessions, real.scales)
-    reach = real_reach(sessions / typical, joint_distances(real, real, sets.users)[1], context.rng("kinematics"))
+    joint = joint_distances(real, real, sets.users, rule["measurable"])[1]
+    reach = real_reach(sessions / typical, joint, context.rng("kinematics"))
     found = compare(synthetic, real, typical, sets.users, rule)
     if found.distances.isna().to_numpy().all():
         return _unavailable("every user has fewer than five synthetic windows")

@@ -232,16 +232,13 @@ def _curves(
     s, side = context.settings, context.settings.judge_size
     context.say("learning curves")
 
-    def described(data: SpectrogramSet) -> np.ndarray:
-        return context.once(("gait descriptor", data.fingerprint()), lambda: describe(data.images, side))
-
     def shifted() -> list[np.ndarray]:
         return [describe(images, side) for images in time_shifted(train.images, side, s.seed)]
 
-    space = feature_space(described(train))
+    space = feature_space(context.features("gait_profile", train))
 
     def labelled(data: SpectrogramSet) -> Labelled:
-        return Labelled(space.transform(described(data)), data.table["user"].to_numpy())
+        return Labelled(space.transform(context.features("gait_profile", data)), data.table["user"].to_numpy())
 
     real, synthetic, test = labelled(train), labelled(context.sets.synthetic), labelled(unseen)
     moved = context.once(("time-shifted", train.fingerprint()), shifted)

@@ -82,7 +82,7 @@ def compare(candidate: Windows, real: Windows, typical: pd.Series, users: Sequen
         {q: way for q, way in ways.items() if way is not None},
         candidate.values[quantities].notna().mean() / real.values[quantities].notna().mean(),
         bounds.outside(candidate.values),
-        joint_distances(candidate, real, users)[0],
+        joint_distances(candidate, real, users, rule["measurable"])[0],
     )
 
 

@@ -94,7 +94,7 @@ def set_distances(candidate: Windows, real: Windows, quantities: Sequence[str], 
 
 
 def joint_distances(
-    candidate: Windows, real: Windows, users: Sequence[str], measurable: float = 0.5
+    candidate: Windows, real: Windows, users: Sequence[str], measurable: float
 ) -> tuple[pd.Series, pd.Series]:
     """How far speed, cadence and bandwidth together are from a person's: by user, and by (user, unit) of real sessions.
 
@@ -103,8 +103,8 @@ def joint_distances(
     updated by the person's own (other) sessions, `PRIOR_SESSIONS` of anybody's counting as much as that many of theirs:
     who walks the same every day owes less. A scaled axis moves two quantities against the others, and so stands out
     before any of them does alone. Of whom fewer than `MIN_SESSIONS` are known, too little is known to say. Both empty
-    where one of the three cannot be measured in this share of the real windows: then it is no gait. Both empty, too,
-    where roles stand for sessions, as they are drawn from the same ones.
+    where one of the three cannot be measured in the share `measurable` of the real windows: then it is no gait. Both
+    empty, too, where roles stand for sessions, as they are drawn from the same ones.
     """
     quantities = list(SCALED)
     if real.values[quantities].notna().to_numpy().mean(axis=0).min() < measurable or (real.unit == real.role).all():

@@ -25,11 +25,10 @@ _CHUNK = 2**24
 @dataclass(frozen=True)
 class Neighbours:
     """For each of n queries: its closest reference. index: int [n], row of the references, -1 where there is none;
-    similarity: float [n], correlation in [-1, 1], NaN where there is none; shift: int [n] in columns."""
+    similarity: float [n], correlation in [-1, 1], NaN where there is none."""
 
     index: np.ndarray
     similarity: np.ndarray
-    shift: np.ndarray
 
 
 def shifted_correlation(queries: np.ndarray, references: np.ndarray, max_shift: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,18 +96,16 @@ def nearest_same_user(queries: SpectrogramSet, references: SpectrogramSet, max_s
     """The closest reference of the same user for every query, by `shifted_correlation`."""
     index = np.full(len(queries), -1)
     similarity = np.full(len(queries), np.nan)
-    shift = np.zeros(len(queries), int)
     query_users, reference_users = queries.table["user"].to_numpy(), references.table["user"].to_numpy()
     for user in queries.users:
         rows, candidates = np.flatnonzero(query_users == user), np.flatnonzero(reference_users == user)
         if not len(candidates):
             continue
-        best, where = shifted_correlation(queries.images[rows], references.images[candidates], max_shift)
+        best, _ = shifted_correlation(queries.images[rows], references.images[candidates], max_shift)
         closest = best.argmax(axis=1)
         index[rows] = candidates[closest]
         similarity[rows] = best[np.arange(len(rows)), closest]
-        shift[rows] = where[np.arange(len(rows)), closest]
-    return Neighbours(index, similarity, shift)
+    return Neighbours(index, similarity)
 
 
 def _flattened(images: np.ndarray) -> np.ndarray:

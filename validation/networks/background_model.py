@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from mdgen.data.dataset import ROLES, SpectrogramSet
 from validation.measures.background import NAMES, Layout, background, fixed_pattern, quiet_pixels
 from validation.measures.resampling import users_interval
-from validation.sets import ENOUGH_IMAGES
+from validation.sets import ENOUGH_IMAGES, judges_role
 
 WITHIN_LEAST, WITHIN_MOST = 6, 20  #: images per user when identity is sought within one recording
 MIN_PER_SESSION = 5
@@ -84,8 +84,8 @@ class RealBackground:
         self.roles = rows.table["split"].to_numpy(str)
         self._units = rows.groups.str.cat(rows.table["split"], sep="\x1f").to_numpy(str)
         self.model = forest(seed).fit(background(judge.images, self.layout), judge.table["user"].to_numpy(str))
-        learned = "judge" if (self.roles == "judge").any() else "train"
-        self.test, self.unseen = (self._accuracy(self.roles == "test"), self._accuracy(self.roles != learned))
+        learned = self.roles == judges_role(self.roles)
+        self.test, self.unseen = self._accuracy(self.roles == "test"), self._accuracy(~learned)
         self._homes = {user: self._session_middles(user) for user in np.unique(self.real.users)}
         homes = list(self._homes.values())
         away = np.concatenate([m - others_mean(m) for m in homes if len(m) > 1] or [0 * homes[0]])

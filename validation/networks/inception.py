@@ -36,14 +36,6 @@ class InceptionUnavailable(EncoderUnavailable):
 
 
 @dataclass(frozen=True)
-class InceptionFeatures:
-    """pool: float64 [N, 2048]; logits: float64 [N, 1008] without bias."""
-
-    pool: np.ndarray
-    logits: np.ndarray
-
-
-@dataclass(frozen=True)
 class InceptionResult:
     """FID of test to synthetic and to train at the same `n`; scores of synthetic and of real images."""
 
@@ -148,7 +140,7 @@ def find_weights(path: Path | None = None, allow_download: bool = False) -> Path
 
 
 class InceptionEncoder:
-    """The FID network. images float32 [N, C, H, W] in [-1, 1], gray or colour -> `InceptionFeatures`."""
+    """The FID network. images float32 [N, C, H, W] in [-1, 1], gray or colour -> pooled features, float64 [N, 2048]."""
 
     def __init__(self, weights: Path, device: str = "auto") -> None:
         _checked_weights(weights)
@@ -162,30 +154,27 @@ class InceptionEncoder:
         self.device = resolve_device(device)
         try:
             network = FeatureExtractorInceptionV3(
-                "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(weights)
+                "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)
             )
         except (RuntimeError, AttributeError, TypeError) as error:
             raise InceptionUnavailable(f"{weights}: does not fit the Inception of FID; fetch {WEIGHTS_NAME}") from error
         self.network = network.to(self.device)
 
-    def __call__(self, images: np.ndarray) -> InceptionFeatures:
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         """Pixels are rounded to 8 bits and gray is repeated to three channels, for real and synthetic alike."""
-        parts = [self._batch(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-        return InceptionFeatures(*(np.concatenate(p) for p in zip(*parts, strict=True)))
+        return np.concatenate([self._batch(images[i : i + BATCH]) for i in range(0, len(images), BATCH)])
 
-    def _batch(self, images: np.ndarray) -> list[np.ndarray]:
+    def _batch(self, images: np.ndarray) -> np.ndarray:
         pixels = torch.from_numpy(np.round((images.clip(-1, 1) + 1) * 127.5).astype(np.uint8))
         with torch.inference_mode():
-            outputs = self.network(pixels.expand(-1, 3, -1, -1).to(self.device))
-        named = dict(zip(self.network.features_list, outputs, strict=True))
-        return [named[name].double().cpu().numpy() for name in ("2048", "logits_unbiased")]
+            (pool,) = self.network(pixels.expand(-1, 3, -1, -1).to(self.device))
+        return pool.double().cpu().numpy()
 
 
 def inception_v3(path: Path | None, allow_download: bool = False, device: str = "auto") -> Encoder:
-    """The pooled features of `InceptionEncoder`, [N, 2048]. Raises `InceptionUnavailable`."""
+    """`InceptionEncoder` as an encoder. Raises `InceptionUnavailable`."""
     weights = find_weights(path, allow_download)
-    network = InceptionEncoder(weights, device)
-    return Encoder(cache_key(NAME, np.fromfile(weights, np.uint8)), lambda images: network(images).pool)
+    return Encoder(cache_key(NAME, np.fromfile(weights, np.uint8)), InceptionEncoder(weights, device))
 
 
 def class_weights(weights: Path) -> np.ndarray:

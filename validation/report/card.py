@@ -31,7 +31,7 @@ from validation.networks.judge import Judge
 from validation.report.page import Picture, render
 from validation.results import FAIL, INCONCLUSIVE, PASS
 from validation.rules import shipped_rules
-from validation.sets import session_units
+from validation.sets import judges_role, session_units
 
 CARD_FILE = "card.html"
 MOTION = (
@@ -113,8 +113,7 @@ def shortcut_check(data: SpectrogramSet, seed: int) -> list[str]:
         roles = data if set(data.table["split"]) & set(ROLES) else _with_roles(data, seed)
     except MdgenError as error:
         return [f"shortcuts: not measured ({error})"]
-    learn = roles.role("judge") if len(roles.role("judge")) else roles.role("train")
-    test = roles.role("test")
+    learn, test = roles.role(judges_role(roles.table["split"])), roles.role("test")
     users = [user for user in learn.users if user in set(test.users)]
     enough = len(learn) >= shortcuts.MIN_LEARN and len(test) >= shortcuts.MIN_TEST and len(users) > 1
     if not enough or min(data.images.shape[-2:]) < shortcuts.MIN_SIDE:
@@ -139,7 +138,7 @@ def gate_sizes(data: SpectrogramSet, found: Inspection) -> pd.DataFrame:
     facts, counts, rules = found.fingerprint, found.roles, shipped_rules()
     per_user = {role: int(counts[role].min()) if role in counts else 0 for role in ROLES}
     total = {role: int(counts[role].sum()) if role in counts else 0 for role in ROLES}
-    judge = "judge" if total["judge"] else "train"
+    judge = judges_role(data.table["split"])
     units = (
         pd.Series(session_units(data.table)).groupby([data.table["user"].to_numpy(), session_units(data.table)]).size()
     )
