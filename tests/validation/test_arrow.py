@@ -101,5 +101,7 @@ def test_a_user_who_moves_nearly_alike_backwards_is_told_reversed_by_new_session
 def test_a_user_fails_who_runs_more_backwards_than_forwards(detector, turns, value, error, fails):
     per_user = pd.Series([0.0, value], ["push", "tap"])
     turned = Detector("x", detector.model, detector.zero, detector.gap, 1.0, np.zeros(4), turns)
-    found = Position(turned, value / 2, 0.0, value, per_user, pd.Series(error, per_user.index))
+    found = Position(
+        turned, value / 2, 0.0, value, per_user, pd.Series(error, per_user.index), pd.Series(20, per_user.index)
+    )
     assert failing_users([found], 0.8, 0.55) == ({"tap": "x"} if fails else {})

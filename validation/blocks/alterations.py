@@ -21,7 +21,7 @@ from validation.measures.tampering import ALTERATIONS
 from validation.networks.network import one_thread, shrink
 from validation.results import FAIL, INCONCLUSIVE, PASS, Gate, Metric, unavailable
 from validation.rules import Rule
-from validation.sets import judges_role
+from validation.sets import ENOUGH_IMAGES, judges_role
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,21 +90,20 @@ def judge_positions(positions: Sequence[Position], rule: Rule, count: int, seams
 def failing_users(positions: Sequence[Position], limit: float, turned: float) -> dict[str, str]:
     """User -> the alteration its images are nearest to, among those by which they are beyond doubt.
 
-    That is a position of more than two standard deviations beyond `limit`, of real sessions and of the mean of the
-    user's images together; for an alteration that turns every picture into its opposite, of more than a standard error
-    beyond `turned`.
+    That is a position of more than two standard deviations of real sessions beyond `limit`; for an alteration that
+    turns every picture into its opposite, of more than a standard error beyond `turned`. Users with fewer than
+    `ENOUGH_IMAGES` do not fail.
     """
     table = pd.DataFrame({p.name: p.per_user for p in positions})
-    clear = pd.DataFrame({p.name: _least(p) > (turned if p.detector.turns else limit) for p in positions})
+    clear = pd.DataFrame({p.name: _beyond(p, limit, turned) & (p.counts >= ENOUGH_IMAGES) for p in positions})
     nearest = -(table - 1).abs().where(clear)
     return {str(user): str(row.idxmax()) for user, row in nearest.dropna(how="all").iterrows()}
 
 
-def _least(position: Position) -> pd.Series:
-    """The least that the position of each user may be, as `failing_users` has it."""
+def _beyond(position: Position, limit: float, turned: float) -> pd.Series:
     if position.detector.turns:
-        return position.per_user - position.errors
-    return position.per_user - 2 * np.hypot(position.detector.spread, position.errors)
+        return position.per_user - position.errors > turned
+    return position.per_user - 2 * position.detector.spread > limit
 
 
 def _gate(

@@ -37,7 +37,7 @@ CLIP = 4.0  #: standard deviations; one odd feature cannot outvote all others
 class Position:
     """Where the synthetic set stands between real (0) and altered (1), by one detector.
 
-    per_user, errors: position and its standard error over the user's images, index user.
+    per_user, errors, counts: position, its standard error over the user's images, and their number, index user.
     """
 
     detector: Detector
@@ -46,6 +46,7 @@ class Position:
     ci_high: float
     per_user: pd.Series
     errors: pd.Series
+    counts: pd.Series
 
     @property
     def name(self) -> str:
@@ -132,10 +133,11 @@ def rows_of(data: SpectrogramSet, size: int) -> Rows:
 def placed(detector: Detector, scores: np.ndarray, users: np.ndarray) -> Position:
     """Where images of `users` [N] with these scores of `detector` [N] stand."""
     per_user = (means_by(scores, users) - detector.zero) / detector.gap
-    errors = pd.Series(scores).groupby(users).sem().fillna(1) / detector.gap
+    by_user = pd.Series(scores).groupby(users)
+    errors = by_user.sem().fillna(1) / detector.gap
     told = per_user.dropna().to_numpy()
     low, high = users_interval(told, detector.spread)
-    return Position(detector, float(told.mean()), low, high, per_user, errors)
+    return Position(detector, float(told.mean()), low, high, per_user, errors, by_user.size())
 
 
 def sample_rows(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
