@@ -239,7 +239,7 @@ def _contact_sheet(maker: Maker, store: ShardedDataset) -> None:
     from mdgen.figures import contact_sheet
 
     if not store.hugging_face:
-        contact_sheet(store.head(8 * len(maker.users)), store.root / "contact_sheet.png")
+        contact_sheet(store.head(8 * len(maker.users)), store.root / "contact_sheet.png", axes=maker.run.axes())
 
 
 def checkpoint_hash(run: Path, parts: Sequence[str] = ("autoencoder", "conditioning", "denoiser", "prior")) -> str:
