@@ -1,10 +1,13 @@
 """Colour maps: what a plot drew comes back, also through JPEG, and a photograph is no plot."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_sample_image
 
 from mdgen.data.colormaps import COLORMAPS, detect_colormap, invert_colormap, map_colours
+from mdgen.data.importing.settings import ColormapName
 from tests.data.drawn import draw, enlarge, field
 
 
@@ -38,3 +41,7 @@ def test_a_photograph_is_on_no_colour_map(name: str) -> None:
 def test_a_plain_surface_and_noise_are_on_no_colour_map() -> None:
     assert detect_colormap(np.full((32, 32, 3), (0, 0, 130), np.uint8)) is None
     assert detect_colormap(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)) is None
+
+
+def test_a_name_that_is_no_colour_map_cannot_be_asked_for() -> None:
+    assert get_args(ColormapName) == ("auto", "gray", "rgb", *COLORMAPS)

@@ -9,6 +9,9 @@ from pydantic import Field
 from mdgen.config import Section
 from mdgen.data.splits import DEFAULT_FRACTIONS
 
+ColormapName = Literal[
+    "auto", "gray", "rgb", "jet", "parula", "parula2014", "turbo", "viridis", "plasma", "inferno", "magma", "hot"
+]
 ScaleName = Literal["auto", "signed", "unit", "gray", "db", "amplitude", "power"]
 OrientationName = Literal["auto", "keep", "flip", "transpose", "transpose-flip"]
 
@@ -24,7 +27,7 @@ class ImportSettings(Section):
     user_from_name: str | None = Field(None, description="regular expression, or the name of a preset")
     array: str | None = Field(None, description="shell pattern of the arrays to take inside .mat, .npz and HDF5")
     labels: str | None = Field(None, description="array inside the file that names each spectrogram's user")
-    colormap: str = Field("auto", description="a matplotlib map or parula; gray; rgb keeps three channels")
+    colormap: ColormapName = Field("auto", description="of plots: to be inverted; gray; rgb keeps three channels")
     crop: bool = Field(True, description="cut axes and white borders off pictures of plots")
     scale: ScaleName = "auto"
     dynamic_range_db: float = Field(40.0, ge=5, le=200, description="what [-1, 1] spans, below each array's peak")
