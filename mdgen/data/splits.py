@@ -83,7 +83,7 @@ def _checked_fractions(fractions: dict[str, float]) -> dict[str, float]:
         raise MdgenError(f"fractions: unknown role {unknown[0]!r}; use {', '.join(ROLES)}")
     shares = {role: float(fractions.get(role, 0)) for role in ROLES if fractions.get(role, 0) != 0}
     if not shares or min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6:
-        raise MdgenError(f"fractions: {fractions} must be positive and sum to 1; change them")
+        raise MdgenError(f"fractions: {fractions} must be positive and sum to 1, as train=.7,test=.3 do")
     return shares
 
 
@@ -173,6 +173,7 @@ def _distance_to_nearest(points: np.ndarray, sorted_others: np.ndarray) -> np.nd
 def parse_fractions(text: str) -> dict[str, float]:
     """`train=.5,judge=.25,val=.1,test=.15` as shares of the roles."""
     try:
-        return {role.strip(): float(share) for role, share in (part.split("=") for part in text.split(","))}
+        fractions = {role.strip(): float(share) for role, share in (part.split("=") for part in text.split(","))}
     except ValueError:
         raise MdgenError(f"fractions {text!r}: need the form train=.5,judge=.25,val=.1,test=.15") from None
+    return _checked_fractions(fractions)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mdgen.data.dataset import ROLES, make_table
-from mdgen.data.splits import DEFAULT_FRACTIONS, assign_roles, leak_share, random_roles
+from mdgen.data.splits import DEFAULT_FRACTIONS, assign_roles, leak_share, parse_fractions, random_roles
 from mdgen.errors import MdgenError
 
 
@@ -115,3 +115,5 @@ def test_a_user_with_too_few_windows_is_named() -> None:
 def test_fractions_that_make_no_split_are_refused(fractions: dict[str, float]) -> None:
     with pytest.raises(MdgenError, match="fractions"):
         assign_roles(table_of([5] * 5), fractions)
+    with pytest.raises(MdgenError, match="fractions"):  # as an option: before anything is converted
+        parse_fractions(",".join(f"{role}={share}" for role, share in fractions.items()))
