@@ -147,7 +147,8 @@ def _cut_longest(units: list[pd.Index], shares: dict[str, float], guard: int, us
         raise MdgenError(
             f"user {user!r}: {len(units)} recording(s), the longest of {len(longest)} windows, are too few for "
             f"{', '.join(shares)}; needs {len(shares)} recordings or {len(left) + guard * (len(left) - 1)} windows in "
-            f"one, so {' and '.join(list(left)[1:])} would lack: add windows or give fractions with fewer roles"
+            f"one, so {' and '.join(list(left)[1:])} would lack: add recordings or windows, or "
+            "name fewer roles (import --fractions train=.7,test=.3)"
         )
     lengths = _proportional(usable, np.array(list(left.values())))
     starts = np.concatenate([[0], np.cumsum(lengths + guard)[:-1]])
