@@ -98,7 +98,7 @@ def _of_rows(table: pd.DataFrame, rows: dict[str, tuple[str, int]]) -> pd.DataFr
 
 def _from_files(source: Path, settings: ImportSettings, problems: Problems) -> Listing:
     root, walked = _walked(source, settings)
-    family, files = _one_family(source, walked.files)
+    family, files = _one_family(source, walked.files, settings.only)
     contents = list_contents(Source(root), files, settings, problems, family)
     if contents.empty:
         raise MdgenError(f"{source}: nothing can be read; the first: {next(iter(problems.found.values()))}")
@@ -162,7 +162,7 @@ def _whose(
     return _from_folders(addresses, source, lines), None
 
 
-def _one_family(source: Path, files: list[str]) -> tuple[str, list[str]]:
+def _one_family(source: Path, files: list[str], only: str | None) -> tuple[str, list[str]]:
     """The one family of formats among `files`. Text counts only where there is nothing else: READMEs, label lists."""
     members: dict[str, list[str]] = {family: [] for family in FAMILIES}
     for file in files:
@@ -170,6 +170,8 @@ def _one_family(source: Path, files: list[str]) -> tuple[str, list[str]]:
         if family is not None:
             members[family].append(file)
     present = [f for f in members if members[f] and f != "text"] or (["text"] if members["text"] else [])
+    if not present and only is not None:
+        raise MdgenError(f"{source}: no spectrogram's path fits --only {only!r}; quote a pattern such as '*.png'")
     if not present:
         raise MdgenError(f"{source}: holds no spectrograms; expected pictures, .npy, .npz, .mat, HDF5 or CSV matrices")
     if len(present) > 1:

@@ -267,6 +267,8 @@ def test_folders_without_spectrograms_are_refused_and_one_person_is_warned_of(tm
     (tmp_path / "empty").mkdir()
     with pytest.raises(MdgenError, match="holds no spectrograms"):
         imported(tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(MdgenError, match=r"no spectrogram's path fits --only '\*.tif'"):
+        imported(folder_of(tmp_path / "png"), tmp_path / "out", only="*.tif")
     _, text = imported(folder_of(tmp_path / "one", users=("solo",)), tmp_path / "out")
     assert "warning: only one user, 'solo'" in text
 
