@@ -160,6 +160,17 @@ def test_memory_that_runs_out_is_told_also_where_the_error_says_nothing(capsys) 
     assert "out of memory; use a smaller" in capsys.readouterr().err
 
 
+def test_who_interrupts_a_command_is_told_how_to_go_on(capsys) -> None:
+    @options.command
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as end:
+        stop()
+    assert end.value.exit_code == 130
+    assert capsys.readouterr().err == "mdgen: interrupted; give the same command again\n"
+
+
 def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, dataset) -> None:
     code, output = run("train-vae", "--data", dataset, "--run", tmp_path / "run", "--dry-run")
     assert code == 0

@@ -55,7 +55,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., None]:
         except OSError as error:
             code = fail(MachineError(f"{error}; nothing more was written, earlier results are intact"), 4)
         except KeyboardInterrupt:
-            code = fail("interrupted", 130)
+            code = fail("interrupted; give the same command again", 130)
         raise typer.Exit(code or 0)
 
     return run
