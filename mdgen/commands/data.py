@@ -80,9 +80,7 @@ def import_(
     orientation: Annotated[str, typer.Option(help="auto, keep, flip, transpose or transpose-flip.")] = "auto",
     session_length: Annotated[int | None, typer.Option(help="So many consecutive numbers are one session.")] = None,
     recording_length: Annotated[int | None, typer.Option(help="So many consecutive numbers are one recording.")] = None,
-    fractions: Annotated[
-        str | None, typer.Option(help="Shares of the roles, e.g. train=.5,judge=.25,val=.1,test=.15.")
-    ] = None,
+    fractions: Annotated[str | None, typer.Option(help="Shares of the roles, e.g. train=.7,test=.3.")] = None,
     on_error: Annotated[str, typer.Option(help="stop, or skip and list what cannot be read.")] = "stop",
     storage: Annotated[str, typer.Option(help="files, one for each picture, or one stack of all.")] = "files",
     workers: Annotated[int, typer.Option(help="Processes that convert.", min=1)] = 1,

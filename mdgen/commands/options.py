@@ -27,7 +27,7 @@ NewRunOption = Annotated[Path, typer.Option("--run", help="Run folder to write."
 ConfigOption = Annotated[
     str | None, typer.Option("--config", help="Recipe: a YAML file, or the name of a shipped one.")
 ]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. autoencoder.training.steps=200.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="A setting of the recipe, e.g. generate.steps=8.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Everything random follows from it.")]
 MinutesOption = Annotated[
