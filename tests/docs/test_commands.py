@@ -296,3 +296,13 @@ def _check_other_program(command: list[str]) -> None:
         assert all(f'"{word}"' in text for word in rest if word.startswith("--")), command
     else:
         assert program in ("tensorboard", "git", "cd", "docker"), f"no check for {command}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_writes_two_different_things_into_one_folder(page: str) -> None:
+    """Who follows a page from top to bottom would be refused at the second."""
+    made: dict[str, list[str]] = {}
+    for arguments in filter(None, map(mdgen_arguments, commands(page))):
+        if "--out" in arguments and "--dry-run" not in arguments and arguments[0] not in ("visualize", "augment-study"):
+            folder = arguments[arguments.index("--out") + 1]
+            assert made.setdefault(folder, arguments) == arguments, f"{page} writes {folder} twice"
