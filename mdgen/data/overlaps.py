@@ -226,7 +226,10 @@ def _summary(user: str, sizes: np.ndarray, steps: _Steps) -> str:
     windows, number = sizes.sum(), len(sizes)
     if not steps.shift:
         seen = f" (neighbours correlate {steps.alike:.2f}, others up to {steps.unrelated:.2f})" if steps.alike else ""
-        return f"{user}: {windows} windows, no overlap{seen}; {number} run(s) of numbers"
+        return (
+            f"{user}: {windows} windows, no overlap{seen}; {number} run(s) of consecutive numbers, each taken for one "
+            "recording (--recording-length N where it holds several)"
+        )
     independent = sum(1 + (size - 1) * steps.shift for size in sizes)
     return (
         f"{user}: {windows} windows in {number} recordings of {sizes.min()}-{sizes.max()}, shifted by "

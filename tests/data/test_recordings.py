@@ -57,6 +57,7 @@ def test_pictures_that_do_not_overlap_are_left_to_their_numbers() -> None:
     assert plan.table["start_column"].isna().all()
     assert plan.table["recording"].tolist() == ["r001"] * 15 + ["r002"] * 15
     assert "no overlap" in plan.lines[0]
+    assert "each taken for one recording" in plan.lines[0]
 
 
 def test_gains_of_single_windows_do_not_break_a_chain() -> None:
