@@ -163,8 +163,14 @@ def _name_cut_parts(table: pd.DataFrame, lines: list[str]) -> tuple[pd.DataFrame
     cut = groups["split"].transform("nunique") > 1
     number = len(table.loc[cut, ["user", "session", "recording"]].drop_duplicates())
     table.loc[cut, "recording"] = (table["recording"] + "-" + table["split"]).str.removeprefix("-")[cut]
-    note = [f"{number} recording(s) cut between roles, with a guard: parts are named by role"] if number else []
-    return table, [*lines, *note]
+    if number:
+        unused = int((table.loc[cut, "split"] == UNUSED).sum())
+        lines = [
+            *lines,
+            f"{number} recording(s) cut between roles, parts are named by role; {unused} windows between the parts are "
+            "left unused, so that no two roles share signal",
+        ]
+    return table, lines
 
 
 def check_blocks(table: pd.DataFrame, settings: ImportSettings) -> None:

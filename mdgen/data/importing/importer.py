@@ -71,6 +71,11 @@ def import_dataset(
             work.discard()
             raise
         raise type(error)(f"{error} (what is converted already is kept for the next try)") from error
+    except OSError as error:
+        raise MachineError(
+            f"{out}: writing failed ({error.strerror or error}); free disk space, then give the same command (what is "
+            "converted already is kept for the next try)"
+        ) from error
     work.finish(table.drop(columns=["row", "number", "residual"]), problems.found, settings.storage, JOURNAL, STRIPS)
     lines += [*_residual_line(table, plan), *grouped, *roles, *problems.lines]
     return ImportReport(lines, len(table), table["user"].nunique())

@@ -1,5 +1,6 @@
 """Importing: folders of pictures become data sets with recordings and roles; killed, it goes on; a plan is shown."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from mdgen.data.importing.importer import import_dataset, plan_import
 from mdgen.data.importing.settings import ImportSettings
 from mdgen.data.rendering import find_rendering, undo_rendering
 from mdgen.data.stacks import Stack
-from mdgen.errors import MdgenError
+from mdgen.errors import MachineError, MdgenError
 from tests.data.drawn import draw, enlarge, field
 from tests.data.importing.material import folder_of, imported, save, truth, values
 
@@ -271,6 +272,34 @@ def test_folders_without_spectrograms_are_refused_and_one_person_is_warned_of(tm
         imported(folder_of(tmp_path / "png"), tmp_path / "out", only="*.tif")
     _, text = imported(folder_of(tmp_path / "one", users=("solo",)), tmp_path / "out")
     assert "warning: only one user, 'solo'" in text
+
+
+def test_how_many_windows_a_cut_recording_costs_is_told(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    for user in ("a", "b"):
+        (root / user).mkdir(parents=True)
+        for number in range(20):
+            save(root / user / f"{number:02}", values(32, number + 100 * (user == "b")), "gray")
+    data, text = imported(root, tmp_path / "out", size=None)
+    unused = int((data.table["split"] == "unused").sum())
+    assert unused > 0
+    assert f"2 recording(s) cut between roles, parts are named by role; {unused} windows between the parts" in text
+
+
+def test_a_full_disk_is_told_with_the_folder_and_the_import_goes_on(tmp_path: Path, monkeypatch) -> None:
+    source, write = folder_of(tmp_path / "in"), Stack.write
+
+    def filling(stack: Stack, row: int, picture: np.ndarray) -> None:
+        if row == 40:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(stack, row, picture)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stack, "write", filling)
+        with pytest.raises(MachineError, match=r"out: writing failed \(No space left on device\); free disk space"):
+            imported(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert imported(source, tmp_path / "out")[0].users == ["ID_2", "ID_10"]
 
 
 def test_natural_colours_are_kept_where_told_also_of_gray_pictures(tmp_path: Path) -> None:
