@@ -36,7 +36,7 @@ def comparison_sheet(sets: dict[str, SpectrogramSet], file: Path, users: int = 6
     names = first.users[:users]
     rows = [[image for data in sets.values() for image in _spread(_images_of(data, user), each)] for user in names]
     titles = [name if i == 0 else "" for name in sets for i in range(each)]
-    save_grid(rows, names, titles, file)
+    save_grid(rows, names, titles, file, first.axes())
 
 
 def save_grid(
