@@ -8,6 +8,7 @@ null + scale (user - null), where null is the user number `null_user`.
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -76,17 +77,19 @@ def _export(module: nn.Module, inputs: dict[str, Tensor], output: str, file: Pat
     import onnxruntime
 
     batch = torch.export.Dim("batch", min=1)
-    torch.onnx.export(
-        module.eval(),
-        tuple(inputs.values()),
-        str(file),
-        input_names=list(inputs),
-        output_names=[output],
-        dynamic_shapes=tuple({0: batch} for _ in inputs),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "# The axis name: batch", UserWarning)  # all inputs share it, as they should
+        torch.onnx.export(
+            module.eval(),
+            tuple(inputs.values()),
+            str(file),
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_shapes=tuple({0: batch} for _ in inputs),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     others = {name: torch.cat([value, value.flip(0), value[:1]]) for name, value in inputs.items()}
     with torch.no_grad():
         expected = module(*others.values()).numpy()
