@@ -128,7 +128,7 @@ class Engine:
         own = self.task.state_dict()
         self.task.load_state_dict({name: share_of(value, own[name]) for name, value in state["task"].items()})
         moments = {
-            number: {name: share_of(value, self.parameters[number]) for name, value in kept.items()}
+            number: {name: _like(value, self.parameters[number]) for name, value in kept.items()}
             for number, kept in state["optimizer"]["state"].items()
         }
         self.optimizer.load_state_dict({**state["optimizer"], "state": moments})
@@ -216,6 +216,12 @@ class Batches:
         generator = torch.Generator().manual_seed(mix_seed(self.seed + 1, step))
         batch = self.task.draw(self.indices(step), generator)
         return {key: value.pin_memory() for key, value in batch.items()} if self.ahead else batch
+
+
+def _like(moment: Tensor, parameter: nn.Parameter) -> Tensor:
+    """A moment as the fused optimizer needs it: cut as the parameter is, and in its order of dimensions in memory."""
+    share = share_of(moment, parameter)
+    return torch.empty_like(parameter).copy_(share) if share.shape == parameter.shape else share
 
 
 def seed_dropout(seed: int, device: torch.device) -> None:

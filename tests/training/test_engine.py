@@ -6,6 +6,7 @@ import pytest
 import torch
 from accelerate import DistributedType
 from torch.torch_version import TorchVersion
+from torch.utils._pytree import tree_map_only
 
 from mdgen.config import Recipe, TrainingConfig
 from mdgen.data.windows import WindowCutter
@@ -169,6 +170,26 @@ def test_fp16_finds_its_scale_without_calling_that_trouble_and_then_learns() -> 
     assert sum(result.applied for result in results) > 30
     assert results[-1].values["total"] < results[0].values["total"]
     assert made.state_dict()["scaler"]["scale"] < 2.0**30
+
+
+def test_moments_come_back_in_the_weights_order_of_dimensions() -> None:
+    """A GPU trains convolutions channels last, and the fused optimizer goes through all memory alike."""
+
+    def convolutions() -> Task:
+        return autoencoder_task("autoencoder.kind=kl").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    whole, first, second = engine(convolutions()), engine(convolutions()), engine(convolutions())
+    for step in range(4):
+        whole.step(step, 0.0, 1.0)
+        if step == 2:
+            state = first.state_dict()
+            contiguous = tree_map_only(
+                torch.Tensor, lambda value: value.clone(memory_format=torch.contiguous_format), state
+            )
+            second.load_state_dict(contiguous)
+        (first if step < 2 else second).step(step, 0.0, 1.0)
+    for a, b in zip(whole.task.parameters(), second.task.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_precision_is_that_of_the_matrix_products_and_weights_stay_fp32() -> None:
