@@ -132,7 +132,8 @@ class Engine:
             for number, kept in state["optimizer"]["state"].items()
         }
         self.optimizer.load_state_dict({**state["optimizer"], "state": moments})
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # none where it was trained without fp16, which `precision: auto` leaves to the device
+            self.scaler.load_state_dict(state["scaler"])
         if self.config.micro_batch_size == "auto":
             self.micro_batch_size = min(self.micro_batch_size, state["micro_batch_size"])
 

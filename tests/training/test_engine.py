@@ -192,6 +192,15 @@ def test_moments_come_back_in_the_weights_order_of_dimensions() -> None:
         assert torch.equal(a, b)
 
 
+def test_a_run_that_had_no_scale_goes_on_in_fp16() -> None:
+    """As `precision: auto` has it where a run moves to an older GPU."""
+    before, after = engine(Line(dropout=0)), engine(Line(dropout=0), precision="fp16")
+    before.step(0, 0.0, 1.0)
+    after.load_state_dict(before.state_dict())
+    before.load_state_dict(after.state_dict())
+    assert after.scaler.get_scale() > 1
+
+
 def test_precision_is_that_of_the_matrix_products_and_weights_stay_fp32() -> None:
     seen = []
 
