@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mdgen.config import CodebookConfig
 from mdgen.models.vq_autoencoder import Codebook, perplexity
@@ -11,6 +12,8 @@ from mdgen.training.task import Gather
 
 #: Share of the run after which no code starts anew, so that averages of the weights have settled codes.
 SETTLED = 0.8
+#: Above all lots, which are below 1: of a place without a latent.
+NO_LOT = 2.0
 
 
 class CodebookKeeper:
@@ -55,7 +58,9 @@ class CodebookKeeper:
             sums = before[:, None] * codes + (1 - decay) * gather(self._sums[None]).sum(0)
             codes.copy_(torch.where(usage[:, None] > 1e-6, sums / usage[:, None].clamp(min=1e-6), codes))
         if self._drawn is not None:
-            self._restart(self._lowest(gather(self._drawn))[:, 1:])
+            missing = len(codes) - len(self._drawn)  # processes may have different numbers of latents, but gather equal
+            drawn = gather(F.pad(self._drawn, (0, 0, 0, missing), value=NO_LOT))
+            self._restart(self._lowest(drawn[drawn[:, 0] < NO_LOT])[:, 1:])
 
     def losses(self) -> dict[str, Tensor]:
         """Use of the codes so far: perplexity, and the share that is in use."""

@@ -100,6 +100,12 @@ def train_sharded_denoiser(folder: Path) -> None:
     assert max(kept) < 0.6, kept
 
 
+def train_codes(folder: Path) -> None:
+    """Three samples in one process, two in the other, and more codes than there are latents."""
+    overrides = ("autoencoder.kind=vq", "autoencoder.latent_channels=4", "autoencoder.codebook.size=512")
+    train_autoencoder(ridges(), Run(folder), tiny_recipe(*overrides, "autoencoder.training.batch_size=5"), device="cpu")
+
+
 def _refuse_to_write(event: str, arguments: tuple) -> None:
     if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
         raise AssertionError(f"a process that is not the first one writes {arguments[0]}")
@@ -185,6 +191,13 @@ def test_both_stages_train_in_two_processes_and_only_one_writes(tmp_path) -> Non
     for name, weight in a.items():
         torch.testing.assert_close(weight, b[name], rtol=1e-3, atol=1e-5)
     assert np.isfinite(generate(run, tiny_recipe().generate, device="cpu").images).all()
+
+
+def test_codes_start_anew_at_the_latents_of_all_processes_however_many_each_has(tmp_path) -> None:
+    train_codes(tmp_path / "one")
+    assert launch(train_codes, tmp_path / "two") == [0, 0]
+    a, b = (load_file(next((tmp_path / run / "autoencoder").glob("*.safetensors"))) for run in ("one", "two"))
+    torch.testing.assert_close(a["codebook.codes"], b["codebook.codes"], rtol=1e-3, atol=1e-4)
 
 
 def test_a_batch_smaller_than_the_processes_is_refused(tmp_path) -> None:
