@@ -38,6 +38,7 @@ def test_overrides_win_and_numbers_may_be_written_as_1e_4() -> None:
         ("autoencoder.kind=[kl]", "autoencoder.kind"),
         ("generate.labels=[a", "--set generate.labels=.a: not valid YAML"),
         ("denoiser.training={memory_saver: true, batch_size: many}", "denoiser.training.batch_size"),
+        ("fine_tuning.training.sharded=true", "sharded is for learn=all"),
         ("name=2024-02-31", "--set name=2024-02-31: not valid YAML"),
     ],
 )

@@ -93,6 +93,8 @@ class FineTuningConfig(Section):
             raise ValueError("low-rank adapters are for learn=users; with learn=all the weights themselves learn")
         if self.learn == "users" and self.training.weight_decay:
             raise ValueError("learn=users needs weight_decay 0: decay would change the users it must not touch")
+        if self.learn == "users" and self.training.sharded:
+            raise ValueError("sharded is for learn=all; what learn=users trains is small, and the rest must not move")
         return self
 
 
