@@ -39,6 +39,12 @@ def test_overrides_win_and_numbers_may_be_written_as_1e_4() -> None:
         ("generate.labels=[a", "--set generate.labels=.a: not valid YAML"),
         ("denoiser.training={memory_saver: true, batch_size: many}", "denoiser.training.batch_size"),
         ("fine_tuning.training.sharded=true", "sharded is for learn=all"),
+        ("generate.guidance_interval=[0.8, 0.2]", "generate.guidance_interval.*the lower first"),
+        ("distill.guidance_interval=[0, 5]", "distill.guidance_interval.*from 0 .data. to 1 .noise."),
+        ("joint.training.betas=[0.9, 1.0]", "joint.training.betas.1: input should be less than 1"),
+        ("denoiser={kind: unet, width: 48}", "unet needs widths.* that 32 divides"),
+        ("denoiser={kind: unet, heads: 512}", "unet needs no more heads than width"),
+        ("denoiser.levels=[]", "denoiser.levels"),
         ("name=2024-02-31", "--set name=2024-02-31: not valid YAML"),
     ],
 )

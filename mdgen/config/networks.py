@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -138,7 +138,9 @@ class DenoiserConfig(Section):
     width: int = Field(256, ge=32, description="of dit and mlp, or channels of the first U-Net level")
     depth: int = Field(6, ge=1, description="blocks, or residual blocks a U-Net level")
     heads: int = Field(4, ge=1)
-    levels: tuple[int, ...] = Field((1, 2, 2), description="U-Net channel multipliers")
+    levels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 2, 2), min_length=1, description="U-Net channel multipliers"
+    )
     attention: tuple[int, ...] = Field(
         (), description="U-Net: heights of the latent grid at which it attends, e.g. [16, 8]; the coarsest if empty"
     )
@@ -151,6 +153,10 @@ class DenoiserConfig(Section):
             raise ValueError(f"attention at chosen resolutions is for U-Nets; {self.kind} leaves it out")
         if self.kind == "dit" and self.width % (4 * self.heads):
             raise ValueError(f"dit needs a width that 4 x heads = {4 * self.heads} divides")
+        if self.kind.startswith("unet") and any(self.width * level % 32 for level in self.levels):
+            raise ValueError(f"{self.kind} needs widths, {self.width} times each of its levels, that 32 divides")
+        if self.kind == "unet" and self.heads > self.width:
+            raise ValueError(f"unet needs no more heads than width, {self.width}")
         return self
 
 

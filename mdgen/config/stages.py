@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from mdgen.config.section import Section
 from mdgen.config.training import TrainingConfig
+
+
+def _rising(levels: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= levels[0] <= levels[1] <= 1:
+        raise ValueError("needs two noise levels from 0 (data) to 1 (noise), the lower first")
+    return levels
+
+
+NoiseLevels = Annotated[tuple[float, float], AfterValidator(_rising)]
 
 
 class JointConfig(Section):
@@ -43,9 +52,7 @@ class GenerateConfig(Section):
 
     per_user: int = Field(50, ge=1)
     guidance_scale: float = Field(2.0, ge=0)
-    guidance_interval: tuple[float, float] = Field(
-        (0.0, 1.0), description="noise levels (1 = pure noise) that are guided"
-    )
+    guidance_interval: NoiseLevels = Field((0.0, 1.0), description="noise levels (1 = pure noise) that are guided")
     guidance_rescale: float = Field(0.0, ge=0, le=1, description="bring contrast back to the unguided one's; 0: off")
     classifier_scale: float = Field(
         0.0,
@@ -117,7 +124,7 @@ class DistillConfig(Section):
     )
     teacher_steps: int = Field(12, ge=1, description="dpm++ steps of the teacher; a multiple of evaluations")
     guidance_scale: float = Field(2.0, ge=0)
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    guidance_interval: NoiseLevels = (0.0, 1.0)
     training: TrainingConfig = TrainingConfig(steps=300, batch_size=16, learning_rate=3e-4, checkpoint_every=50)
 
     @model_validator(mode="after")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from mdgen.config.section import Section
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainingConfig(Section):
@@ -21,7 +23,7 @@ class TrainingConfig(Section):
     final_learning_rate: float = Field(0.02, ge=0, le=1, description="share of the peak that the last step still has")
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps")
     weight_decay: float = Field(0.0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
     clip_norm: float = Field(1.0, gt=0)
     ema_half_life: float = Field(0.05, ge=0, le=0.5, description="share of the run; 0 switches the average off")
     ema_profiles: tuple[float, ...] = Field(
