@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from mdgen.config import DistillConfig, Recipe
 from mdgen.data.folders import atomic_folder
+from mdgen.data.labels import chosen_ids
 from mdgen.diffusion.samplers import build_sampler, set_steps, step
 from mdgen.errors import MdgenError
 from mdgen.generate import checkpoint_hash
@@ -40,11 +41,16 @@ _EPOCH_PER_USER = 256
 
 
 class DistillTask(Task):
-    """Mean squared error between the student's steps and the teacher's way, over all points of a trajectory."""
+    """Mean squared error between the student's steps and the teacher's way, over all points of a trajectory.
 
-    def __init__(self, student: nn.Module, teacher: MicroDopplerPipeline, config: DistillConfig) -> None:
+    wishes: of the teacher's labels, as `generate` will have them.
+    """
+
+    def __init__(
+        self, student: nn.Module, teacher: MicroDopplerPipeline, config: DistillConfig, wishes: Mapping[str, str] = {}
+    ) -> None:
         super().__init__()
-        self.student, self.teacher, self.config = student, teacher, config
+        self.student, self.teacher, self.config, self.wishes = student, teacher, config, wishes
         self.sampler = build_sampler(teacher.config.process, "ddim")
 
     def __len__(self) -> int:
@@ -54,11 +60,13 @@ class DistillTask(Task):
         return {"student": (list(self.student.parameters()), self.config.training.learning_rate)}
 
     def draw(self, indices: np.ndarray, generator: torch.Generator) -> Batch:
-        users = torch.from_numpy(indices % len(self.teacher.config.users))
-        return {
-            "users": users,
-            "noise": torch.randn(len(users), *self.teacher.config.latent_shape, generator=generator),
-        }
+        users = indices % len(self.teacher.config.users)
+        noise = torch.randn(len(users), *self.teacher.config.latent_shape, generator=generator)
+        draws = [
+            np.random.default_rng(seed) for seed in torch.randint(2**62, users.shape, generator=generator).tolist()
+        ]
+        labels = chosen_ids(self.teacher.conditioning.labels, self.wishes, users, draws)
+        return {"users": torch.from_numpy(np.column_stack([users, labels])), "noise": noise}
 
     def forward(self, batch: Mapping[str, Tensor], progress: float) -> dict[str, Tensor]:
         states = self._way_of_teacher(batch["users"], batch["noise"])
@@ -82,7 +90,7 @@ class DistillTask(Task):
     def _way_of_teacher(self, users: Tensor, noise: Tensor) -> list[Tensor]:
         """States [N, c, h, w] at the student's levels, noise first, data last."""
         states = self.teacher.trajectory(
-            users.tolist(),
+            users,
             [],
             noise=noise,
             guidance_scale=self.config.guidance_scale,
@@ -123,9 +131,11 @@ def distill(
     with run.locked():
         settings = {
             "distill": config.model_dump(mode="json", exclude={"training"}),
+            "labels": recipe.generate.labels,
             "teacher": checkpoint_hash(source),
         }
-        stage.train(DistillTask(student, teacher, config), config.training, "distill", settings)
+        task = DistillTask(student, teacher, config, recipe.generate.labels)
+        stage.train(task, config.training, "distill", settings)
         on_main_process(lambda: _publish(teacher, student, run, recipe, source))
 
 

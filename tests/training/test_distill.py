@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from mdgen.config import DistillConfig
 from mdgen.errors import MdgenError
 from mdgen.generate import generate
+from mdgen.models.conditioning import UserConditioning
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.training.distill import DistillTask, distill
 from tests.conftest import tiny_recipe
@@ -69,6 +71,30 @@ def test_the_exact_consistency_function_has_no_loss(tmp_path) -> None:
     assert float(task(batch, 0.0)["total"]) > 1e-3
     task.student = Knowing()
     assert float(task(batch, 0.0)["total"]) < 1e-9
+
+
+def test_a_student_learns_the_labels_that_generate_will_ask_for(tmp_path) -> None:
+    run, recipe = tiny_run(tmp_path / "run")
+    pipeline = MicroDopplerPipeline.load(run.path)
+    values = {"activity": ["run", "walk"], "style": ["a", "b", "c"]}
+    recorded = {"activity": [[0], [1], [0, 1]], "style": [[0], [1], [2]]}
+    dropout = {"activity": 0.1, "style": 0.3}
+    conditioning = UserConditioning(3, pipeline.denoiser.condition_dim, 0.1, values, dropout, recorded)
+    teacher = MicroDopplerPipeline.assemble(
+        pipeline.autoencoder, pipeline.denoiser, conditioning, recipe, list(pipeline.config.users)
+    )
+    config = DistillConfig(evaluations=2, teacher_steps=4)
+
+    def asked(**wishes: str) -> torch.Tensor:
+        task = DistillTask(pipeline.denoiser, teacher, config, wishes)
+        batch = task.draw(np.arange(60), torch.Generator().manual_seed(0))
+        assert torch.isfinite(task(batch, 0.0)["total"])
+        return batch["users"]
+
+    users, activities, styles = asked().T
+    assert set(styles.tolist()) == {0, 1, 2}
+    assert [set(activities[users == user].tolist()) for user in range(3)] == [{0}, {1}, {0, 1}]
+    assert set(asked(style="none")[:, 2].tolist()) == {3}
 
 
 def test_a_consistency_student_samples_by_lcm_and_goes_on_where_it_stopped(tmp_path) -> None:
