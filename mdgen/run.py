@@ -121,6 +121,16 @@ class Run:
                 "use the data set the run was made for, or a new --run"
             )
 
+    def require_pictures(self, data: SpectrogramSet) -> None:
+        """Pictures are of the size and channels that the autoencoder was trained on: a difference is an error.
+
+        One that does not say its size, from before it was kept, is asked for its channels alone.
+        """
+        config = read_json(self._existing("autoencoder/config.json"))
+        size = config.get("sample_size")
+        known = size if isinstance(size, list) else data.images.shape[2:]  # a number is diffusers' default
+        data.require_shape((config["in_channels"], *known), f"the autoencoder of {self.path}")
+
     def _existing(self, name: str) -> Path:
         if not (self.path / name).exists():
             raise MdgenError(f"{self.path}: has no {name}, so it is not a run folder; train one with `mdgen train-vae`")

@@ -85,6 +85,11 @@ def _health(run: Run, data: SpectrogramSet | None, identity_retention: IdentityR
         yield failed("latents have no usable scaling", "run `mdgen train-vae` again")
         return
     if data is not None:
+        try:
+            run.require_pictures(data)
+        except MdgenError as error:
+            yield failed(f"{data.name} has other pictures than the run", str(error))
+            return
         check = check_autoencoder(autoencoder, data, run, identity_retention)
         measured: dict[str, Any] = vars(check)
     else:

@@ -106,6 +106,14 @@ class SpectrogramSet:
         known = {c: self.table[c].unique() for c in AXIS_COLUMNS if c in self.table.columns}
         return {c: float(values[0]) for c, values in known.items() if len(values) == 1 and not pd.isna(values[0])}
 
+    def require_shape(self, shape: Sequence[int], model: str) -> None:
+        """Raise `MdgenError` where images are not of the `shape` [C, H, W] that `model` is for."""
+        if self.images.shape[1:] != tuple(shape):
+            raise MdgenError(
+                f"{self.name}: its pictures are {picture_size(self.images.shape[1:])}, {model} is for "
+                f"{picture_size(shape)}; bring them to that with `mdgen import --size {shape[1]}`"
+            )
+
     def fingerprint(self) -> str:
         """sha256 of the pixels, users and roles: equal content gives equal text, whatever the storage."""
         digest = hashlib.sha256(np.ascontiguousarray(self.images, np.float32).tobytes())
@@ -265,13 +273,13 @@ def _gather(count: int, parts: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> 
             images, first = np.empty((count, *part.shape[1:]), np.float32), name
         if part.shape[1:] != images.shape[1:]:
             raise MdgenError(
-                f"{name}: is {picture_size(part[0])} but {first} is {picture_size(images[0])}; bring all to one size "
-                "with `mdgen import --size`"
+                f"{name}: is {picture_size(part.shape[1:])} but {first} is {picture_size(images.shape[1:])}; bring all "
+                "to one size with `mdgen import --size`"
             )
         images[rows] = part
     return images
 
 
-def picture_size(image: np.ndarray) -> str:
-    """What messages call the size of an image [C, H, W]: "64x64 with 1 channel(s)"."""
-    return f"{image.shape[2]}x{image.shape[1]} with {image.shape[0]} channel(s)"
+def picture_size(shape: Sequence[int]) -> str:
+    """What messages call the size of images [C, H, W]: "64x64 with 1 channel(s)"."""
+    return f"{shape[2]}x{shape[1]} with {shape[0]} channel(s)"

@@ -1,5 +1,7 @@
 """The family of autoencoders. All answer `encode(x).latent_dist` and `decode(z).sample`, latents [N, C, h, w].
 
+Those that take pictures of any size keep in `sample_size` (height, width) that of the pictures they were trained on.
+
 | kind | class | latents |
 |---|---|---|
 | patch | `PatchAutoencoder` | Gaussian, on a grid; cheap on a CPU |
@@ -31,7 +33,11 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(
-        self, in_channels: int = 1, latents_mean: list[float] | None = None, latents_std: list[float] | None = None
+        self,
+        in_channels: int = 1,
+        latents_mean: list[float] | None = None,
+        latents_std: list[float] | None = None,
+        sample_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         # Tells the device, and makes a weights file that can be hashed and read back.
@@ -60,7 +66,7 @@ def build_autoencoder(
             "one, or import with another --size"
         )
     if config.kind == "none":
-        return PixelAutoencoder(in_channels, [0.0] * in_channels, [1.0] * in_channels)
+        return PixelAutoencoder(in_channels, [0.0] * in_channels, [1.0] * in_channels, (height, width))
     if config.kind == "patch":
         return PatchAutoencoder(
             in_channels=in_channels,
@@ -70,6 +76,7 @@ def build_autoencoder(
             blocks=config.blocks,
             floor_margin=config.floor_margin,
             floor=floor,
+            sample_size=(height, width),
         )
     if config.kind == "vq":
         return VQAutoencoder(
@@ -80,6 +87,7 @@ def build_autoencoder(
             blocks=config.blocks,
             norm=config.normalisation,
             codebook_size=config.codebook.size,
+            sample_size=(height, width),
         )
     if config.kind == "vector":
         return VectorAutoencoder(
@@ -99,6 +107,7 @@ def build_autoencoder(
         up_block_types=("UpDecoderBlock2D",) * levels,
         layers_per_block=config.blocks,
         norm_num_groups=8,
+        sample_size=(height, width),  # type: ignore[arg-type]
     )
 
 

@@ -59,6 +59,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):
         blocks: int = 2,
         floor_margin: float = 0.0,
         floor: tuple[float, float] = (-1.0, -1.0),
+        sample_size: tuple[int, int] | None = None,
         latents_mean: list[float] | None = None,
         latents_std: list[float] | None = None,
     ) -> None:

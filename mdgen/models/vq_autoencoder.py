@@ -96,6 +96,7 @@ class VQAutoencoder(ModelMixin, ConfigMixin):
         blocks: int = 2,
         norm: Normalisation = "group",
         codebook_size: int = 8192,
+        sample_size: tuple[int, int] | None = None,
         latents_mean: list[float] | None = None,
         latents_std: list[float] | None = None,
     ) -> None:

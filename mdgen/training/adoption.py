@@ -63,14 +63,15 @@ def _autoencoder(folder: Path, rows: SpectrogramSet, whitening: float) -> nn.Mod
     """With the statistics of its latents of these pictures: the one number it came with was another data set's."""
     channels = rows.images.shape[1]
     if not (folder / "vae").exists():
-        return PixelAutoencoder(channels, [0.0] * channels, [1.0] * channels)
+        return PixelAutoencoder(channels, [0.0] * channels, [1.0] * channels, rows.images.shape[2:])
     autoencoder = _loaded(AutoencoderKL, folder / "vae")
     if channels == 1 and autoencoder.config.in_channels == 3:
         _make_gray(autoencoder, autoencoder.encoder, autoencoder.decoder)
     if autoencoder.config.in_channels != channels:
         raise MdgenError(f"{folder}: is for {autoencoder.config.in_channels} channels, the pictures have {channels}")
     mean, std = measure_latents(autoencoder.eval(), rows.images)
-    autoencoder.register_to_config(latents_mean=mean, latents_std=latent_scales(std, whitening))
+    scales = latent_scales(std, whitening)
+    autoencoder.register_to_config(latents_mean=mean, latents_std=scales, sample_size=rows.images.shape[2:])
     return autoencoder
 
 

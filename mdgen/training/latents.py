@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mdgen.data.dataset import SpectrogramSet, picture_size
+from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.windows import WindowCutter
-from mdgen.errors import MdgenError
 from mdgen.models.autoencoder import works_on_pixels
 from mdgen.models.latents import latent_statistics, normalise_latents
 from mdgen.pipeline import MicroDopplerPipeline
@@ -125,12 +124,8 @@ def encode(autoencoder: nn.Module, images: np.ndarray) -> tuple[Tensor, Tensor]:
 
 def require_size(pipeline: MicroDopplerPipeline, data: SpectrogramSet) -> None:
     """Raise `MdgenError` where pictures of `data` are not of the size [C, H, W] that the pipeline makes."""
-    made = pipeline.decode(torch.zeros(1, *pipeline.config.latent_shape, device=pipeline.device))[0].cpu().numpy()
-    if data.images.shape[1:] != made.shape:
-        raise MdgenError(
-            f"{data.name}: its pictures are {picture_size(data.images[0])}, the run is for {picture_size(made)}; bring "
-            f"them to that with `mdgen import --size {made.shape[1]}`"
-        )
+    made = pipeline.decode(torch.zeros(1, *pipeline.config.latent_shape, device=pipeline.device))[0]
+    data.require_shape(made.shape, "the run")
 
 
 def _fits(folder: Path, fingerprint: str) -> bool:

@@ -33,7 +33,8 @@ class Stage:
     def rows(self, data: SpectrogramSet) -> SpectrogramSet:
         """Role `train` of the data set that the run was made for, to learn in the latents of its autoencoder.
 
-        Raises `MdgenError` for other users, another `autoencoder` section, or a run without an autoencoder.
+        Raises `MdgenError` for other users, another `autoencoder` section, a run without an autoencoder, or pictures of
+        another size than it was trained on.
         """
         rows, path = training_data(data), self.run.path
         self.run.require_users(rows.users)
@@ -43,6 +44,7 @@ class Stage:
             )
         if not (path / "autoencoder" / "config.json").exists():
             raise MdgenError(f"{path}: has no trained autoencoder; run `mdgen train-vae` first")
+        self.run.require_pictures(rows)
         return rows
 
     def train(self, task: Task, config: TrainingConfig, name: str, settings: dict[str, Any]) -> Averages:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from mdgen.check.run import check_run
 from mdgen.config import Recipe
 from mdgen.data.dataset import read_dataset, write_dataset
 from mdgen.errors import MachineError, MdgenError
@@ -16,6 +17,7 @@ from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.autoencoder_task import AutoencoderTask
 from mdgen.training.denoiser import train_denoiser
 from mdgen.training.journal import read_metrics
+from mdgen.training.prior import train_prior
 from tests.conftest import ridges, tiny_recipe
 
 
@@ -80,6 +82,20 @@ def test_the_best_checkpoint_needs_rows_to_tell(tmp_path) -> None:
     unseen = data.select((data.table["split"] != "val").to_numpy())
     with pytest.raises(MdgenError, match="role val"):
         train_autoencoder(unseen, Run(tmp_path), tiny_recipe("autoencoder.training.final=best"), device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["patch", "kl", "vq", "vector", "none"])
+def test_pictures_of_another_size_than_the_autoencoders_are_refused(tmp_path, kind: str) -> None:
+    run, recipe = Run(tmp_path / "run"), tiny_recipe(f"autoencoder.kind={kind}", "prior.width=32", "prior.depth=1")
+    train_autoencoder(ridges(), run, recipe, device="cpu")
+    colours = ridges().with_images(ridges().images.repeat(3, axis=1))
+    for train in (train_denoiser, *([train_prior] if kind == "vq" else [])):
+        with pytest.raises(MdgenError, match=r"are 24x24 with 1 channel.*is for 16x16 with 1 channel.*--size 16"):
+            train(ridges(size=24), run, recipe, device="cpu")
+        with pytest.raises(MdgenError, match=r"are 16x16 with 3 channel.*is for 16x16 with 1 channel"):
+            train(colours, run, recipe, device="cpu")
+    remarks = check_run(run, colours)
+    assert [remark.what for remark in remarks if remark.level == "fail"] == ["ridges has other pictures than the run"]
 
 
 def test_bad_numbers_are_reported_with_the_files_they_came_from(tmp_path, monkeypatch) -> None:
