@@ -26,8 +26,11 @@ from mdgen.progress import warn
 
 Result = TypeVar("Result")
 
-#: What a continued run takes over from the one it goes on from; checkpoints are added one by one.
-CONTINUED = ("config.yaml", "users.json", "axes.json", "autoencoder", "cache", "logs", "averages", "figures")
+#: What a continued run takes over from the one it goes on from.
+CONTINUED = (
+    *("config.yaml", "users.json", "axes.json", "autoencoder", "cache", "logs", "averages", "figures"),
+    "checkpoints/*/step-*",
+)
 #: What a claim that was stopped can leave.
 _CLAIMED = {"config.yaml", "axes.json", *(f".{name}.partial" for name in ("config.yaml", "axes.json", "users.json"))}
 
@@ -69,16 +72,13 @@ class Run:
     def continue_from(self, source: Path) -> None:
         """Make this a new run that goes on where `source` is, which is only read. Nothing to do if it was made before.
 
-        Of each stage's checkpoints only the newest two come along; their hashes are verified when they are loaded.
+        Checkpoints come along as they were kept, with the best; their hashes are verified when they are loaded.
         """
         if (self.path / "users.json").exists():
             return
         Run(source).users()
         with atomic_folder(self.path) as folder:
-            files = [file for name in CONTINUED for file in _files(source / name)]
-            for stage in (source / "checkpoints").glob("*"):
-                files += [file for step in sorted(stage.glob("step-*"))[-2:] for file in _files(step)]
-            for file in files:
+            for file in [file for pattern in CONTINUED for path in source.glob(pattern) for file in _files(path)]:
                 target = folder / file.relative_to(source)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)

@@ -15,7 +15,7 @@ from mdgen.errors import MdgenError
 from mdgen.run import Run
 from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.checkpoint import checkpoints
-from mdgen.training.denoiser import train_denoiser
+from mdgen.training.denoiser import DenoiserTask, train_denoiser
 from mdgen.training.signals import Interrupted
 from tests.conftest import ridges, tiny_recipe
 
@@ -109,6 +109,20 @@ def test_a_run_goes_on_in_a_new_folder_and_ends_the_same_while_the_old_one_is_on
     assert all(os.stat(f).st_mode & stat.S_IWUSR for f in new.path.rglob("*"))
     new.continue_from(stopped)  # the same command again
     assert (new.path / "model_index.json").exists()
+
+
+def test_the_best_checkpoint_comes_along_however_old(tmp_path, monkeypatch) -> None:
+    losses = iter([0.0, 0.1, 0.5, 0.4, 0.3])  # the first one asks whether there is any
+    monkeypatch.setattr(DenoiserTask, "validation_loss", lambda self: next(losses))
+    overrides = ("denoiser.training.final=best", "denoiser.training.steps=8", "denoiser.training.checkpoint_every=2")
+    old, new, recipe = Run(tmp_path / "old"), Run(tmp_path / "new"), tiny_recipe(*overrides)
+    train_autoencoder(ridges(), old, recipe, device="cpu")
+    train_denoiser(ridges(), old, recipe, device="cpu")
+    new.continue_from(old.path)
+    assert checkpoints(new.path / "checkpoints/denoiser")[0].name == "step-00000002"
+    train_denoiser(ridges(), new, recipe, device="cpu")
+    name = "denoiser/diffusion_pytorch_model.safetensors"
+    assert (new.path / name).read_bytes() == (old.path / name).read_bytes()
 
 
 def test_going_on_from_what_is_no_run_or_into_what_is_not_free_is_an_error(stopped, tmp_path) -> None:
