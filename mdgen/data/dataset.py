@@ -167,10 +167,16 @@ def _read_manifest(root: Path, manifest: Path) -> SpectrogramSet:
         if manifest.suffix == ".csv":
             table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
         else:
-            table = pd.read_parquet(manifest).astype(str)
+            table = read_parquet_text(manifest)
     except (ValueError, OSError) as error:
         raise MdgenError(f"{manifest}: cannot be read as a table ({error}); write it anew") from error
     return read_rows(root, table, manifest)
+
+
+def read_parquet_text(file: Path) -> pd.DataFrame:
+    """A Parquet table as text: what is unknown is "", and beside it whole numbers stay whole."""
+    table = pd.read_parquet(file, dtype_backend="numpy_nullable")
+    return table.astype(object).where(table.notna(), "").astype(str)
 
 
 def read_rows(root: Path, table: pd.DataFrame, manifest: Path) -> SpectrogramSet:

@@ -157,7 +157,8 @@ def _read_tar(path: Path) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
                 images.append(np.load(io.BytesIO(stream.read()), allow_pickle=False))
             elif stream is not None and member.name.endswith(".json"):
                 rows.append(json.loads(stream.read()))
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, dtype=object)
+    table = table.where(table.notna(), "")
     return (np.stack(images) if images else None), {str(key): table[key].to_numpy() for key in table.columns}
 
 

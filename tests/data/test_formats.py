@@ -1,5 +1,7 @@
 """Formats: what is written comes back, exactly in the float ones, in this library and in those it is written for."""
 
+import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mdgen.data.dataset import read_dataset
+from mdgen.data.dataset import read_dataset, write_dataset
 from mdgen.data.formats import FORMATS, decibels
 from mdgen.data.importing.importer import import_dataset
 from mdgen.data.importing.settings import ImportSettings
@@ -51,6 +53,31 @@ def test_a_single_file_is_a_data_set_of_its_own(format_name: str, tmp_path) -> N
     alone = read_dataset(shard)
     np.testing.assert_array_equal(alone.images, ridges().images)
     assert alone.axes()["db_min"] == -41.3
+
+
+def test_what_a_parquet_manifest_does_not_know_is_empty_as_in_csv(tmp_path) -> None:
+    write_dataset(ridges(2, 1), tmp_path / "data")
+    table = pd.read_csv(tmp_path / "data" / "manifest.csv", dtype=str, keep_default_na=False)
+    (tmp_path / "data" / "manifest.csv").unlink()
+    table = table.assign(session=pd.array([1, *[None] * 7], "Int64"), recording=None, start_column=[np.nan] * 7 + [4.0])
+    table.to_parquet(tmp_path / "data" / "manifest.parquet")
+    read = read_dataset(tmp_path / "data")
+    assert read.table["session"].tolist() == ["1", *[""] * 7]
+    assert set(read.table["recording"]) == {""}
+    assert read.groups.nunique() == 3
+    assert read.table["start_column"].tolist()[-1] == 4
+
+
+def test_what_a_sample_of_a_webdataset_does_not_say_is_unknown(tmp_path) -> None:
+    with tarfile.open(tmp_path / "data.tar", "w") as tar:
+        for number, facts in enumerate(({"session": "s"}, {"session": None}, {})):
+            array = io.BytesIO()
+            np.save(array, np.zeros((1, 16, 16), np.float32))
+            for suffix, content in (("npy", array.getvalue()), ("json", json.dumps({"user": "a", **facts}).encode())):
+                member = tarfile.TarInfo(f"{number}.{suffix}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    assert read_dataset(tmp_path / "data.tar").table["session"].tolist() == ["s", "", ""]
 
 
 def test_a_parquet_manifest_says_the_same_as_one_in_csv(tmp_path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from mdgen.data.dataset import AXIS_COLUMNS, ROLES
+from mdgen.data.dataset import AXIS_COLUMNS, ROLES, read_parquet_text
 from mdgen.data.importing.problems import Problems
 from mdgen.errors import MdgenError
 
@@ -74,7 +74,7 @@ def read_manifest(file: Path, problems: Problems) -> tuple[pd.DataFrame, list[st
 def _read(file: Path, rows: int | None = None) -> pd.DataFrame:
     try:
         if file.suffix.lower() == ".parquet":
-            table = pd.read_parquet(file).fillna("").astype(str)
+            table = read_parquet_text(file)
             return table.head(rows) if rows else table
         table = pd.read_csv(
             file, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=_separator(file), nrows=rows
