@@ -101,13 +101,13 @@ class Loop:
         self._plan(Position(0, config.steps))
 
     def resume(self) -> bool:
-        """Load the newest checkpoint; whether there was one."""
+        """Load the newest checkpoint; whether there is a step behind it, so that nothing is left to begin."""
         state = load_newest_checkpoint(self.folder)
         if state is None:
             return False
         require_equal(state["settings"], self.settings, self.folder)
         self._load(state)
-        return True
+        return self.position.done > 0
 
     def begin(self, budget: Budget | None) -> None:
         """Fit the schedule to the time there is, and prove at once that checkpoints can be written."""

@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -143,6 +144,18 @@ def test_a_run_cut_on_its_way_goes_on_after_a_kill_as_if_nothing_had_happened(tm
         whole = fit(tmp_path, Timed(FakeClock(patch), slower_from=10, later_s=1.5), config, Budget(1, 0.0))
     shutil.rmtree(checkpoints(tmp_path / "checkpoints" / "line")[-1])
     assert same(fit(tmp_path, config=config), whole)
+
+
+def test_a_schedule_is_fitted_to_its_time_also_by_the_command_after_one_killed_before_it_was(
+    tmp_path, monkeypatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("mdgen.training.loop.Loop._step_s", Mock(side_effect=ConnectionError))
+        with pytest.raises(ConnectionError):
+            fit(tmp_path, config=LONG, budget=Budget(1, 0.0))
+    with monkeypatch.context() as patch:
+        fit(tmp_path, Timed(FakeClock(patch)), LONG, Budget(1, 0.0))
+    assert fitted_steps(tmp_path) < 60
 
 
 def test_when_time_is_up_a_run_that_goes_on_stops_with_a_checkpoint(tmp_path) -> None:
