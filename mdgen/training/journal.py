@@ -46,6 +46,8 @@ class Journal:
         with open(self.file, "ab") as stream:
             stream.truncate(min(size, stream.tell()))
         self._start_size = size
+        if self._writer is not None:  # rolled back
+            self._writer.close()
         self._writer = SummaryWriter(str(self.folder), purge_step=step)
         self._last = (step, time.monotonic())
 
