@@ -69,7 +69,8 @@ def measure_latents(autoencoder: nn.Module, images: np.ndarray) -> tuple[list[fl
     means = torch.cat([p.mean.double() for p in moments])
     variances = torch.cat([p.var.double() for p in moments])
     mean = means.mean(dim=(0, 2, 3))
-    std = (means.var(dim=(0, 2, 3)) + variances.mean(dim=(0, 2, 3))).sqrt()
+    alone = means[:, 0].numel() == 1  # one vector deviates from nothing
+    std = (means.var(dim=(0, 2, 3), correction=int(not alone)) + variances.mean(dim=(0, 2, 3))).sqrt()
     return mean.tolist(), std.tolist()
 
 

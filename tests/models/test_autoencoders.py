@@ -8,7 +8,9 @@ from mdgen.config import AutoencoderConfig, load_recipe
 from mdgen.errors import MdgenError
 from mdgen.models.autoencoder import AUTOENCODERS, build_autoencoder, last_layer
 from mdgen.models.patch_autoencoder import FLOOR_CONTRAST, find_floor
+from mdgen.models.vector_autoencoder import VectorAutoencoder
 from mdgen.models.vq_autoencoder import Codebook, VQAutoencoder, perplexity
+from mdgen.training.autoencoder_check import measure_latents
 
 KINDS = {"patch": (4, 8, 12), "kl": (4, 8, 12), "vq": (4, 8, 12), "vector": (4, 1, 1), "none": (1, 32, 48)}
 
@@ -17,6 +19,12 @@ def built(kind: str, **settings: object) -> torch.nn.Module:
     content = {"kind": kind, "latent_channels": 4, "downsample": 4, "channels": 16, "blocks": 1, **settings}
     torch.manual_seed(0)
     return build_autoencoder(AutoencoderConfig.model_validate(content), (1, 32, 48)).eval()
+
+
+def test_the_one_held_out_vector_has_a_deviation() -> None:
+    autoencoder = VectorAutoencoder(1, (16, 16), latent_channels=3, channels=8)
+    _, std = measure_latents(autoencoder, np.zeros((1, 1, 16, 16), np.float32))
+    assert np.isfinite(std).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
