@@ -12,7 +12,7 @@ import torch
 
 from mdgen.check.remarks import Remark, failed, graded, passed, warned
 from mdgen.data.dataset import SpectrogramSet
-from mdgen.diffusion.samplers import build_sampler
+from mdgen.diffusion.samplers import build_sampler, is_flow
 from mdgen.errors import MdgenError
 from mdgen.models.autoencoder import works_on_pixels
 from mdgen.pipeline import MicroDopplerPipeline
@@ -198,7 +198,7 @@ def _scheduler(pipeline: MicroDopplerPipeline, sampler: str, steps: int) -> Iter
         yield failed(f"timesteps of {type(scheduler).__name__} do not fall", "choose another generate.sampler")
         return
     yield passed(f"{type(scheduler).__name__} for {pipeline.config.objective}: {steps} steps from {times[0]:.0f}")
-    if hasattr(scheduler, "alphas_cumprod") and pipeline.config.objective != "flow":
+    if not is_flow(scheduler):
         signal = float(scheduler.alphas_cumprod[-1]) ** 0.5
         yield graded(
             f"signal left at the noisiest step: {signal:.3f}", "samples will keep the training set's mean level: "

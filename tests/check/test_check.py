@@ -7,15 +7,17 @@ import pytest
 
 from mdgen.check.recipe import check_recipe, stand_in
 from mdgen.check.remarks import Remark, exit_code, graded
-from mdgen.check.run import check_run
+from mdgen.check.run import _scheduler, check_run
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
+from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.run import Run
 from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.checkpoint import replacing_folder
 from mdgen.training.denoiser import train_denoiser
 from mdgen.training.distill import distill
 from tests.conftest import ridges, tiny_recipe, walks
+from tests.tiny_run import tiny_run
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,12 @@ def changed(run: Run, part: str, **config: object) -> None:
 
 def bad(remarks: list[Remark]) -> list[Remark]:
     return [remark for remark in remarks if remark.level != "pass"]
+
+
+def test_straight_paths_are_not_judged_by_a_schedule_they_do_not_have(tmp_path) -> None:
+    run, _ = tiny_run(tmp_path / "run", "diffusion.objective=edm")
+    remarks = _scheduler(MicroDopplerPipeline.load(run.path), "dpm++", 4)
+    assert not any("signal left" in remark.what for remark in remarks)
 
 
 def test_a_sound_run_passes(trained) -> None:
