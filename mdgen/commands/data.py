@@ -13,6 +13,7 @@ from mdgen.commands.options import (
     command,
     make_progress,
 )
+from mdgen.errors import MdgenError
 
 if TYPE_CHECKING:
     from mdgen.data.dataset import SpectrogramSet
@@ -103,6 +104,8 @@ def import_(
     given = {k: v for k, v in locals().items() if k in ImportSettings.model_fields and k not in ("size", "fractions")}
     given |= {"size": size or None} | ({"fractions": parse_fractions(fractions)} if fractions else {})
     settings = checked(ImportSettings, given, "import")
+    if radar is not None and not raw:
+        raise MdgenError("--radar: describes samples; give --raw too")
     if raw:
         from mdgen.data.raw.importer import import_raw, plan_raw
         from mdgen.data.raw.settings import read_radar

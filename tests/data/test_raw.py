@@ -14,7 +14,9 @@ import pytest
 import yaml
 from scipy.constants import speed_of_light
 from scipy.signal import ShortTimeFFT, get_window
+from typer.testing import CliRunner
 
+from cli import app
 from mdgen.data.dataset import read_dataset
 from mdgen.data.importing.settings import ImportSettings
 from mdgen.data.raw.importer import import_raw, plan_raw
@@ -279,6 +281,24 @@ def test_a_full_disk_ends_an_import_and_is_no_file_to_skip(tmp_path: Path, monke
             import_raw(source, tmp_path / "out", CW, ImportSettings(size=16, on_error="skip"))
     report = import_raw(source, tmp_path / "out", CW, ImportSettings(size=16, on_error="skip"))
     assert "went on with an import begun before: 3 of 8 recordings were done" in report.lines
+
+
+@pytest.mark.parametrize(
+    "wish", [{"dynamic_range_db": 60}, {"orientation": "flip"}, {"session_length": 3}, {"size": None}]
+)
+def test_settings_of_pictures_are_refused_where_samples_are_read(tmp_path: Path, wish: dict) -> None:
+    source = recordings(tmp_path / "in")
+    for read in (import_raw, plan_raw):
+        with pytest.raises(MdgenError, match=next(iter(wish))):
+            read(source, tmp_path / "out", CW, ImportSettings.model_validate(wish))
+
+
+def test_a_radar_without_samples_is_refused(tmp_path: Path) -> None:
+    said = CliRunner().invoke(
+        app, ["import", "--from", str(tmp_path), "--out", str(tmp_path / "o"), "--radar", "r.yaml"]
+    )
+    assert said.exit_code == 2
+    assert "give --raw too" in said.output
 
 
 def test_a_raw_plan_writes_nothing(tmp_path: Path) -> None:

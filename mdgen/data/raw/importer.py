@@ -26,6 +26,11 @@ from mdgen.errors import MachineError, MdgenError
 from mdgen.progress import Progress
 
 _MAX_NOTES = 10
+#: Settings that say how pictures and arrays of numbers are read.
+_OF_PICTURES = (
+    *("array", "labels", "colormap", "crop", "scale", "dynamic_range_db", "orientation"),
+    *("session_length", "recording_length"),
+)
 #: The folder of a data set that holds a stack for each recording.
 _FOLDER = "recordings"
 
@@ -40,6 +45,7 @@ def import_raw(
     """
     source, out = Path(source), Path(out)
     check_target(out, source)
+    size = _size_of_raw(settings)
     problems, progress = Problems(settings.on_error == "skip"), progress or Progress(quiet=True)
     root, listing, lines = list_recordings(source, settings, problems)
     shaping = {"radar": radar.model_dump(mode="json"), **shaping_settings(settings)}
@@ -54,7 +60,7 @@ def import_raw(
             for part in parts:
                 if not part.is_done:
                     try:
-                        part.write(root, radar, settings.size or 64)
+                        part.write(root, radar, size)
                     except MdgenError as error:
                         problems.meet(part.labels["source"], error)
                     advance()
@@ -63,7 +69,7 @@ def import_raw(
             first = next(iter(problems.found.values()), "no files")
             raise MdgenError(f"{source}: nothing could be imported; the first: {first}")
         table, notes = _joined([part.read() for part in whole])
-        table, roles = give_roles(table, settings, settings.size or 64)
+        table, roles = give_roles(table, settings, size)
     except MdgenError as error:
         if not any(part.is_done for part in parts):
             work.discard()
@@ -80,6 +86,7 @@ def import_raw(
 def plan_raw(source: str | Path, out: str | Path, radar: RadarFile, settings: ImportSettings) -> list[str]:
     """What an import would do; reads one recording and writes nothing."""
     check_target(Path(out), Path(source))
+    _size_of_raw(settings)
     root, listing, lines = list_recordings(Path(source), settings, Problems(skip=True))
     chirps, own = open_samples(root / listing["source"].iloc[0], radar)
     seconds = len(chirps) / own.prf_hz
@@ -155,6 +162,19 @@ class _Part:
         count = len(columns[START_COLUMN])
         table = make_table(file=[f"{_FOLDER}/{self.stack.name}#{row}" for row in range(count)])
         return table.assign(**self.labels, **facts, **columns), [f"{self.labels['source']}: {note}" for note in notes]
+
+
+def _size_of_raw(settings: ImportSettings) -> int:
+    """The side of windows; raises `MdgenError` for settings of pictures and arrays, which samples have no use for."""
+    plain = ImportSettings()
+    for name in _OF_PICTURES:
+        if getattr(settings, name) != getattr(plain, name):
+            raise MdgenError(
+                f"{name}: is for pictures and arrays; with --raw the radar's YAML says what samples become"
+            )
+    if settings.size is None:
+        raise MdgenError("--size 0: samples have no size of their own; give one")
+    return settings.size
 
 
 def _axes(spectrogram: Spectrogram, radar: RadarFile, peak_db: float, width: int) -> dict[str, float]:
