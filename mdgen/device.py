@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,6 +11,10 @@ from mdgen.errors import MdgenError
 
 if TYPE_CHECKING:
     from accelerate import PartialState
+
+
+#: Processes wait this long for one that encodes, checks or judges for all; else it would be minutes.
+PATIENCE = timedelta(days=30)
 
 
 def resolve_device(device: str) -> str:
@@ -21,15 +26,15 @@ def resolve_device(device: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
-def computing_on(device: str, **options: Any) -> PartialState:
-    """The state of this process, settled on `device` by the first who asks; options are for its process group.
+def computing_on(device: str) -> PartialState:
+    """The state of this process, settled on `device` by the first who asks.
 
     Raises `MdgenError` for a device other than that on which this process computes already.
     """
     from accelerate import PartialState
 
     wanted = resolve_device(device)
-    state = PartialState(cpu=wanted == "cpu", **options)
+    state = PartialState(cpu=wanted == "cpu", timeout=PATIENCE)
     if state.device.type != wanted:
         raise MdgenError(f"--device {device}: this process computes on {state.device.type} already; start another one")
     return state

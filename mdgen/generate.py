@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,6 @@ from mdgen.token_pipeline import TokenPipeline, load_pipeline, settings_in_effec
 STRONG_GUIDANCE = 8.0
 #: Settings that decide where and how samples are written, not what they are.
 _NOT_THE_SAMPLE = {"per_user", "batch_size", "shard_size", "format", "manifest", "precision"}
-#: Processes wait this long for the slowest one.
-_PATIENCE = timedelta(days=30)
 
 
 def sample_generator(seed: int, user: str, index: int) -> torch.Generator:
@@ -207,7 +204,7 @@ def write_synthetic(
     Only what is missing is made: after an end of any kind the same command goes on, and one for more of each user
     leaves those that are there untouched.
     """
-    state = computing_on(device, timeout=_PATIENCE)
+    state = computing_on(device)
     maker = Maker.of(run, settings, seed, users, state.device)
     store = ShardedDataset(out, settings.format, settings.manifest)
     if state.is_main_process:

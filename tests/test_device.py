@@ -1,11 +1,25 @@
 """What `auto` computes in: half precision where the processor is built for it, float32 elsewhere."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from mdgen.device import autocast, lacks_half_precision, resolve_precision
+from mdgen.device import PATIENCE, autocast, computing_on, lacks_half_precision, resolve_precision
 
 CPU = torch.device("cpu")
+
+
+def test_processes_wait_for_one_that_works_for_all_however_long_it_takes(monkeypatch) -> None:
+    asked = {}
+
+    def settled(**options: object) -> SimpleNamespace:
+        asked.update(options)
+        return SimpleNamespace(device=CPU)
+
+    monkeypatch.setattr("accelerate.PartialState", settled)
+    computing_on("cpu")
+    assert asked == {"cpu": True, "timeout": PATIENCE}
 
 
 @pytest.mark.parametrize(("units", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
