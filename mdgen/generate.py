@@ -24,7 +24,7 @@ from mdgen.errors import MachineError
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress, warn
 from mdgen.run import Run, on_main_process
-from mdgen.token_pipeline import TokenPipeline, load_pipeline, settings_in_effect
+from mdgen.token_pipeline import TokenPipeline, drawing_settings, load_pipeline, settings_in_effect
 
 #: Above this, guidance usually costs more variety and realism than it gains identity.
 STRONG_GUIDANCE = 8.0
@@ -49,7 +49,7 @@ class Maker:
 
     So the numbers of the first samples stay as they are when more of each user are asked for.
 
-    weights: sha256 of the model's. guides: what guides it besides, as `_guides` says.
+    weights: sha256 of the model's. guides: what guides it besides, as `_guides` and `drawing_settings` say.
     """
 
     pipeline: MicroDopplerPipeline | TokenPipeline
@@ -79,7 +79,7 @@ class Maker:
         if settings.classifier_scale:
             pipeline.use_classifier(run / "classifier", settings.classifier_scale)
         pipeline.to(device)
-        weights, guides = checkpoint_hash(run), _guides(run, settings)
+        weights, guides = checkpoint_hash(run), {**_guides(run, settings), **drawing_settings(pipeline)}
         maker = cls(pipeline, Run(run), settings, seed, wanted, settings.batch_size, weights, guides)
         maker.ids(range(1))  # labels that are not there are told before anything is made
         return maker

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
@@ -106,3 +107,10 @@ def settings_in_effect(pipeline: MicroDopplerPipeline | TokenPipeline, settings:
     if settings.weak_run or settings.classifier_scale:
         raise MdgenError("the baseline has no guidance but --guidance-scale: unset weak_run and classifier_scale")
     return settings.model_copy(update={"sampler": "autoregressive", "steps": pipeline.prior.tokens})
+
+
+def drawing_settings(pipeline: MicroDopplerPipeline | TokenPipeline) -> dict[str, Any]:
+    """How a baseline draws its codes, where not simply by their probabilities."""
+    config = pipeline.config
+    plain = {"temperature": 1.0, "top_k": 0}
+    return {name: config[name] for name, value in plain.items() if config.get(name, value) != value}

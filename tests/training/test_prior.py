@@ -1,6 +1,7 @@
 """The baseline: codes drawn one after the other, by a model that never sees what comes later."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ import torch
 
 from mdgen.check.remarks import exit_code
 from mdgen.check.run import check_run
-from mdgen.config import Recipe
+from mdgen.config import GenerateConfig, Recipe
 from mdgen.errors import MdgenError
-from mdgen.generate import generate
+from mdgen.generate import generate, write_synthetic
 from mdgen.models.conditioning import UserConditioning
 from mdgen.models.prior import TokenPrior
 from mdgen.models.vq_autoencoder import VQAutoencoder
@@ -54,6 +55,18 @@ def trained(tmp_path_factory) -> tuple[Run, Recipe]:
     train_autoencoder(ridges(), run, recipe, device="cpu", identity_retention=lambda a, b: 1.0)
     train_prior(ridges(), run, recipe, device="cpu")
     return run, recipe
+
+
+def test_a_set_of_the_baseline_grows_only_at_the_temperature_it_began_with(trained, tmp_path) -> None:
+    run, _ = trained
+    other, settings = Run(tmp_path / "run"), GenerateConfig(per_user=1, guidance_scale=1, format="npz")
+    shutil.copytree(run.path, other.path)
+    write_synthetic(other.path, settings, tmp_path / "out", device="cpu")
+    cooler = tiny_recipe(*BASELINE, "prior.temperature=0.5")
+    train_prior(ridges(), other, cooler, device="cpu")  # learns nothing more
+    with pytest.raises(MdgenError, match=r"temperature was None, is 0\.5"):
+        write_synthetic(other.path, settings.model_copy(update={"per_user": 2}), tmp_path / "out", device="cpu")
+    assert set(generate(other.path, settings).table["temperature"]) == {0.5}
 
 
 def test_the_baseline_refuses_what_only_the_diffusion_model_can_do(trained, tmp_path) -> None:
