@@ -84,6 +84,10 @@ def train_prior(
     """Train the baseline's second stage on role `train`; leaves a complete pipeline in the run folder."""
     stage = Stage(run, recipe, device, progress, budget)
     train_data, config = stage.rows(data), recipe.prior
+    if recipe.conditioning.names():
+        raise MdgenError(
+            f"the baseline knows users alone, not {', '.join(recipe.conditioning.names())}; unset conditioning"
+        )
     users, autoencoder = train_data.users, _quantised(run)
     with run.locked():
         autoencoder.to(PartialState().device)

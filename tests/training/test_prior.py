@@ -69,6 +69,13 @@ def test_a_set_of_the_baseline_grows_only_at_the_temperature_it_began_with(train
     assert set(generate(other.path, settings).table["temperature"]) == {0.5}
 
 
+def test_the_baseline_tells_nobody_but_users_apart(trained) -> None:
+    run, _ = trained
+    for wish in ("conditioning.style=true", "conditioning.labels=[activity]"):
+        with pytest.raises(MdgenError, match="knows users alone"):
+            train_prior(ridges(), run, tiny_recipe(*BASELINE, wish), device="cpu")
+
+
 def test_the_baseline_refuses_what_only_the_diffusion_model_can_do(trained, tmp_path) -> None:
     run, recipe = trained
     with pytest.raises(MdgenError, match="holds a TokenPipeline, and this needs a MicroDopplerPipeline"):
