@@ -2,13 +2,17 @@
 
 from functools import partial
 
+import torch
+
 from mdgen.config import load_recipe
+from mdgen.device import resolve_precision
 from mdgen.run import Run
 from mdgen.training.autoencoder import train_autoencoder
 from mdgen.training.denoiser import train_denoiser
 from peer_systems import Sampler, Task, sample_run, within
 
-CONFIG, SHARE, LONG_MINUTES = "gait", 0.15, 20
+CONFIG, SHARE = "gait", 0.15
+LONG_MINUTES = 9 if resolve_precision("auto", torch.device("cpu")) == torch.bfloat16 else 20
 WIDER = ["denoiser.width=64", "denoiser.levels=[1,2,3]", "denoiser.dropout=0.1"]  # the small network, longer, copies
 
 

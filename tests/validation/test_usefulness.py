@@ -241,6 +241,17 @@ def test_a_classifier_with_nothing_to_gain_is_no_reason_to_wait():
     assert gate.status == ADVISORY
 
 
+@pytest.mark.parametrize(("low", "said"), [(-0.05, "they hurt these users"), (0.05, "the interval holds zero")])
+def test_what_the_interval_of_the_gain_says_is_told(low, said):
+    users = np.repeat(["a", "b"], 10)
+    right = np.arange(20) % 2 == 0  # there is something to gain
+    unseen = {(5, arm): np.tile(right, (2, 1)) for arm in (REAL, SHIFTED, *RATIOS)}
+    found = gains(unseen, users, {})
+    here, elsewhere = Interval(-0.2, -0.35, low), Interval(-0.2, -0.4, 0.1)
+    gate = augmentation_gate(found[0], (here, elsewhere), found[0], here, RULES["augmentation_gain"])
+    assert (gate.status, said in gate.note) == (INCONCLUSIVE, True)
+
+
 def test_as_good_as_real_passes_and_far_worse_fails():
     shares = {f"u{k:02}": 0.8 for k in range(12)}
     assert judged(transfer(shares, shares)).status == PASS

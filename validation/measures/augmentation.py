@@ -81,7 +81,8 @@ def augmentation_gate(
         notes.append("few real windows leave nothing to gain")
     else:
         status = INCONCLUSIVE
-        notes.append("the interval holds zero")
+        harm = "they hurt these users, others perhaps not"
+        notes.append(harm if gained.high < threshold else "the interval holds zero")
     notes.append(
         f"{gained_full.value:+.1%} ({gained_full.low:+.1%} to {gained_full.high:+.1%}) beside all {full.budget}, the "
         "fair comparison, since the generator learned from all of them"
