@@ -156,6 +156,8 @@ def shared_groups(real: SpectrogramSet, one: str, other: str) -> tuple[list[str]
 def _check_match(real: SpectrogramSet, synthetic: SpectrogramSet) -> None:
     if not len(synthetic):
         raise MdgenError(f"{synthetic.name}: holds no images; nothing to validate")
+    if "synthetic" in real.table and (real.table["synthetic"] == "yes").any():
+        raise MdgenError(f"{real.name}: holds synthetic images, as its manifest says; give recordings as the real set")
     if real.images.shape[1:] != synthetic.images.shape[1:]:
         raise MdgenError(
             f"{synthetic.name}: images are {_size(synthetic)} but {real.name} has {_size(real)}; "

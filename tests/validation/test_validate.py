@@ -313,6 +313,8 @@ def test_unknown_users_and_other_shapes_are_refused(real):
         prepare_sets(real, stranger)
     with pytest.raises(MdgenError, match="16x32"):
         prepare_sets(real, made.with_images(made.images[..., :16]))
+    with pytest.raises(MdgenError, match="give recordings as the real set"):
+        prepare_sets(replace(real, table=real.table.assign(synthetic="yes")), made)
 
 
 def test_equal_seeds_give_equal_judges_and_leave_the_global_generator_alone(real):
