@@ -33,7 +33,7 @@ class Finding:
 
     title: heading in the report. intro: one or two sentences on how to read it. per_user: index user, columns that
     join the per-user table. failed_users: users this block fails by name. implausible: row number in the synthetic
-    set -> reason, for `--sift`.
+    set -> reason, for `--sift`. open_users: users this block could not judge.
     """
 
     title: str
@@ -45,3 +45,4 @@ class Finding:
     drawings: list[Drawing] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     implausible: dict[int, str] = field(default_factory=dict)
+    open_users: list[str] = field(default_factory=list)

@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 PASS, FAIL, INCONCLUSIVE, UNAVAILABLE, ADVISORY = "pass", "fail", "inconclusive", "unavailable", "advisory"
+#: Of a user that no gate fails, and of one that some gate could not judge.
+OK, NOT_JUDGED = "ok", "not judged"
 #: Without a decision on these, nothing can be called usable per user.
 DECISIVE = ("user_accuracy", "verification", "tstr", "conditioning", "memorisation", "diversity")
 EXIT_CODES = {PASS: 0, FAIL: 1, INCONCLUSIVE: 3}

@@ -31,7 +31,7 @@ from validation.context import Context
 from validation.findings import Finding
 from validation.networks.inception import assess_inception
 from validation.processes import everywhere, is_main
-from validation.results import Metric, Summary, metrics_table, spreadsheet_safe
+from validation.results import FAIL, NOT_JUDGED, OK, Metric, Summary, metrics_table, spreadsheet_safe
 from validation.sets import Sets, prepare_sets
 from validation.settings import ValidationSettings
 
@@ -117,15 +117,20 @@ def assess_context(context: Context, provenance: dict[str, Any] | None = None) -
 
 
 def per_user_table(sets: Sets, findings: list[Finding]) -> pd.DataFrame:
-    """user, status ("ok" or "fail"), fails (gates, comma-separated), then the numbers of all blocks; failing first."""
+    """user, status ("fail", "not judged" or "ok"), fails (gates, comma-separated), then the numbers of all blocks.
+
+    Failing users first, then those whom a block could not judge or who lack real rows to be judged by.
+    """
     fails = {
         user: ", ".join(f.gates[0].name for f in findings if user in f.failed_users)
-        for user in [*sets.users, *sets.missing]
+        for user in dict.fromkeys([*sets.users, *sets.missing, *sets.unjudged])
     }
     table = pd.DataFrame({"fails": fails}).rename_axis("user")
-    table.insert(0, "status", np.where(table["fails"] == "", "ok", "fail"))
+    unknown = table.index.isin([*sets.unjudged, *(user for f in findings for user in f.open_users)])
+    table.insert(0, "status", np.select([table["fails"] != "", unknown], [FAIL, NOT_JUDGED], OK))
     columns = [f.per_user for f in findings if not f.per_user.empty]
-    return table.join(columns).sort_values("status", kind="stable").reset_index()
+    order = {status: place for place, status in enumerate((FAIL, NOT_JUDGED, OK))}
+    return table.join(columns).sort_values("status", kind="stable", key=lambda column: column.map(order)).reset_index()
 
 
 def all_metrics(findings: list[Finding], summary: Summary) -> list[Metric]:

@@ -12,7 +12,16 @@ import torch
 
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from mdgen.errors import MdgenError
-from validation.blocks.accuracy import exchanged, failing_users, mixed_up, unconfirmed, unlooked, user_accuracy_gate
+from validation.blocks.accuracy import (
+    exchanged,
+    failing_users,
+    mixed_up,
+    too_few,
+    unconfirmed,
+    unlooked,
+    user_accuracy_gate,
+)
+from validation.findings import Finding
 from validation.measures.agreement import cross_validated, folds_in_time, label_agreement
 from validation.measures.enrolment import split_enrolment
 from validation.measures.learning import Labelled
@@ -20,7 +29,7 @@ from validation.measures.recognition import Recognition, recognise, wilson_inter
 from validation.networks.judge import Judge, identity_retention
 from validation.results import DECISIVE, Gate, Summary
 from validation.rules import shipped_rules
-from validation.run import assess, validate
+from validation.run import assess, per_user_table, validate
 from validation.sets import prepare_sets
 from validation.settings import ValidationSettings
 
@@ -358,6 +367,20 @@ def test_the_report_is_complete_self_contained_and_escapes_names(real, tmp_path)
     assert set(users["user"]) == {u if u != "=cmd()" else "'=cmd()" for u in real.users}
     with pytest.raises(MdgenError, match="not empty"):
         validate(real, fresh(real), tmp_path / "report", FAST)
+
+
+def test_nobody_is_ok_whom_nobody_judged(real):
+    few = (real.table["user"] == USERS[0]) & (real.table["split"] == "test")
+    sets = prepare_sets(real.select(~few.to_numpy()), fresh(real))
+    found = recognition(np.eye(3))
+    found.per_user.index = list(USERS[1:])
+    found.per_user.loc[USERS[1], "n"] = 3
+    blocks = [Finding("", gates=[Gate("user_accuracy", "inconclusive")], open_users=too_few(found)),
+              Finding("", gates=[Gate("texture", "fail")], failed_users=[USERS[2]])]  # fmt: skip
+    table = per_user_table(sets, blocks)
+    assert list(zip(table["user"], table["status"], strict=True)) == [
+        (USERS[2], "fail"), (USERS[1], "not judged"), (USERS[0], "not judged"), (USERS[3], "ok"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

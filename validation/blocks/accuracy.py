@@ -60,6 +60,7 @@ def assess_user_accuracy(context: Context) -> Finding:
         failing,
         _drawings(synthetic, real, [str(c) for c in context.judges[0].classes_], rule["threshold"]),
         unlooked(labels, sets.users),
+        open_users=too_few(synthetic),
     )
 
 
@@ -118,7 +119,7 @@ def user_accuracy_gate(
     if unjudged:
         status = FAIL if status == FAIL else INCONCLUSIVE
         notes.append("users without real data to judge by: " + ", ".join(unjudged))
-    if few := [str(user) for user, count in synthetic.per_user["n"].items() if count < ENOUGH_IMAGES]:
+    if few := too_few(synthetic):
         status = FAIL if status == FAIL else INCONCLUSIVE
         notes.append(f"fewer than {ENOUGH_IMAGES} images, too few to judge: " + ", ".join(few))
     if advisory:
@@ -126,6 +127,11 @@ def user_accuracy_gate(
         notes.append(advisory)
     note = "; ".join(notes)
     return Gate("user_accuracy", status, value, low, high, threshold, ceiling, synthetic.n, note, floor=1 / people)
+
+
+def too_few(synthetic: Recognition) -> list[str]:
+    """Users with fewer than `ENOUGH_IMAGES` images."""
+    return [str(user) for user, count in synthetic.per_user["n"].items() if count < ENOUGH_IMAGES]
 
 
 def failing_users(synthetic: Recognition, sessions: pd.Series, rule: Rule) -> list[str]:

@@ -54,17 +54,18 @@ def assess_memorisation(context: Context) -> Finding:
     scale = scale_of(context)
     if scale is None:
         reason = "no user has five training windows with three others that do not overlap: nothing says what is close"
-        return Finding(TITLE, INTRO, [unavailable("memorisation", reason)])
+        return Finding(TITLE, INTRO, [unavailable("memorisation", reason)], open_users=sets.users)
     context.say(f"closest of {len(sets.train)} training images to {len(sets.synthetic)} synthetic ones")
     held_out, control = context.once(("copies", *sets.users), lambda: _references(context, scale))
     synthetic = closest_copies(sets.synthetic, sets.train, scale, size)
     found = Measured(synthetic, held_out, scale.leave_one_out, control)
     per_user = user_shares(synthetic, sets.synthetic, rule["score"])
     users = failing_users(per_user, found.honest_share(rule["score"]) + rule["user_excess"])
+    unseen = not_compared(synthetic, sets.synthetic)
     return Finding(
         TITLE,
         INTRO,
-        gates=[memorisation_gate(found, users, rule, sets.advisory, not_compared(synthetic, sets.synthetic))],
+        gates=[memorisation_gate(found, users, rule, sets.advisory, unseen)],
         metrics=list(_metrics(found, per_user, membership_auc(context, scale), rule["score"])),
         per_user=per_user.drop(columns=["ci_low", "ci_high"]),
         failed_users=users,
@@ -75,6 +76,7 @@ def assess_memorisation(context: Context) -> Finding:
                 lambda: _draw_pairs(sets.synthetic, sets.train, synthetic),
             ),
         ],
+        open_users=unseen,
     )  # fmt: skip
 
 

@@ -71,9 +71,9 @@ def write_report(
 ) -> None:
     """Draw every picture once into `folder`/figures and write `folder`/report.html, which holds them all.
 
-    summary: `Summary.as_dict`. users: one row per user, failing ones first, with the columns user, status ("ok" or
-    "fail"), fails (names of gates) and numbers. metrics: everything measured; the page shows each finding its own. The
-    page makes no request, runs no script but its own, and treats every name and note as text.
+    summary: `Summary.as_dict`. users: one row per user, failing ones first, with the columns user, status ("fail", "not
+    judged" or "ok"), fails (names of gates) and numbers. metrics: everything measured; the page shows each finding its
+    own. The page makes no request, runs no script but its own, and treats every name and note as text.
     """
     from validation.report.figures import report_style
 
@@ -160,17 +160,17 @@ def draw_sections(folder: Path, findings: Sequence[Finding]) -> list[Section]:
 
 
 def draw_gallery(folder: Path, sets: Sets, users: pd.DataFrame, settings: ValidationSettings) -> list[Strip]:
-    """One strip for each of the first `gallery_users` rows of `users`: real, synthetic, its closest training image.
+    """One strip for each of the first `gallery_users` rows of `users` with real rows: real, synthetic, its closest
+    training image.
 
     The synthetic image is the one of median closeness to the training set, so neither the best nor the worst.
     """
     from validation.report.figures import gallery
 
     strips = []
-    for number, row in enumerate(users.head(settings.gallery_users).itertuples(index=False), start=1):
+    shown = users[users["user"].isin(sets.users)].head(settings.gallery_users)
+    for number, row in enumerate(shown.itertuples(index=False), start=1):
         real, synthetic, train = (_of_user(data, row.user) for data in (sets.test, sets.synthetic, sets.train))
-        if not len(real) or not len(synthetic):
-            continue
         near = nearest_same_user(synthetic, train, settings.max_shift)
         figure = gallery(real.select([0]), synthetic, train, near)
         strips.append(Strip(str(row.user), str(row.fails), _draw(folder, f"gallery_{number:02d}", "", figure)))
