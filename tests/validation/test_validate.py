@@ -13,6 +13,7 @@ import torch
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from mdgen.errors import MdgenError
 from validation.blocks.accuracy import (
+    doubtful,
     exchanged,
     failing_users,
     mixed_up,
@@ -22,10 +23,11 @@ from validation.blocks.accuracy import (
     user_accuracy_gate,
 )
 from validation.findings import Finding
-from validation.measures.agreement import cross_validated, folds_in_time, label_agreement
+from validation.measures.agreement import Agreement, cross_validated, folds_in_time, label_agreement
 from validation.measures.enrolment import split_enrolment
 from validation.measures.learning import Labelled
 from validation.measures.recognition import Recognition, recognise, wilson_interval
+from validation.measures.resampling import Interval
 from validation.networks.judge import Judge, identity_retention
 from validation.results import DECISIVE, Gate, Summary
 from validation.rules import shipped_rules
@@ -123,8 +125,21 @@ def test_mixed_up_labels_are_known_from_the_set_itself_whatever_the_day(wrong):
         return Labelled(features, users[np.where(rng.random(240) < wrong, (shown + 1) % 6, shown)])
 
     found = label_agreement(day(wrong, shift=2.0), {"train": day(0), "test": day(0)}, list(users), rng)
-    assert found.low < found.share <= found.high
+    assert found.share.low < found.share.value <= found.share.high
     assert bool(mixed_up(found, shipped_rules()["user_accuracy"])) == (wrong > 0)
+
+
+@pytest.mark.parametrize(
+    ("share", "images", "status"),
+    [(0.91, 160, "pass"), (0.849, 160, "pass"), (0.84, 800, "inconclusive"), (0.7, 160, "fail")],
+)
+def test_labels_that_more_days_may_explain_are_in_doubt_and_not_mixed_up(share, images, status):
+    made, real = (Interval(s, *wilson_interval(s, n)) for s, n in ((share, 400), (0.93, images)))
+    found, rule = Agreement(made, {"test": real}, pd.DataFrame()), shipped_rules()["user_accuracy"]
+    known = replace(recognition(0.95 * np.eye(4) + 0.0125), interval=(0.9, 1.0))
+    gate = user_accuracy_gate(known, known, 0.9, [], rule, mixed=mixed_up(found, rule), doubt=doubtful(found, rule))
+    assert gate.status == status
+    assert ("mixed up" in gate.note) == (status != "pass")
 
 
 def test_a_user_who_is_anybody_is_named_whatever_the_day():

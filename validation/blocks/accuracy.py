@@ -47,8 +47,9 @@ def assess_user_accuracy(context: Context) -> Finding:
         [*filter(None, [mixed_up(labels, rule)]), *(f"{u} is taken for {v}" for u, v in elsewhere.items())]
     )
     gate = user_accuracy_gate(
-        synthetic, real, surely_real, failing, rule, sets.advisory, sets.unjudged, sets.missing, wrong
-    )
+        synthetic, real, surely_real, failing, rule, sets.advisory, sets.unjudged, sets.missing, wrong,
+        doubtful(labels, rule),
+    )  # fmt: skip
     sets_of = (("test", real), ("train", learned), ("synthetic", synthetic))
     return Finding(
         "Recognition",
@@ -74,15 +75,17 @@ def user_accuracy_gate(
     unjudged: Sequence[str] = (),
     missing: Sequence[str] = (),
     mixed: str = "",
+    doubt: str = "",
 ) -> Gate:
     """Recognised as often as the reference demands, and nearly as often as real data are, by judges that know neither.
 
-    surely_real: lower bound of the accuracy on one session of each real user. mixed: what is wrong with the labels.
+    surely_real: lower bound of the accuracy on one session of each real user. mixed: what is wrong with the labels;
+    doubt: what may be, which alone fails nothing.
     Pass: lower Wilson bound >= threshold, accuracy >= share x ceiling, and no user failing or missing. Fail: the upper
     bound is below the threshold, or below the share, of what real data surely reach; a user fails by itself or has no
-    images; or labels are mixed up. Where even real data stay below the threshold, or a user has fewer than
-    `ENOUGH_IMAGES`, it cannot pass. Judges that saw the generator's data flatter it, so then a failure stands but
-    nothing better than "advisory" is given.
+    images; or labels are mixed up. Where even real data stay below the threshold, labels are in doubt, or a user has
+    fewer than `ENOUGH_IMAGES`, it cannot pass. Judges that saw the generator's data flatter it, so then a failure
+    stands but nothing better than "advisory" is given.
     """
     ceiling, value, people = real.macro, synthetic.macro, max(2, synthetic.confusion.shape[1])
     low, high = synthetic.interval
@@ -111,6 +114,9 @@ def user_accuracy_gate(
     if mixed:
         status = FAIL
         notes.append(mixed)
+    elif doubt:
+        status = FAIL if status == FAIL else INCONCLUSIVE
+        notes.append(doubt)
     if missing:
         status = FAIL
         notes.append("no synthetic images of: " + ", ".join(missing))
@@ -196,10 +202,22 @@ def _circles(rivals: np.ndarray) -> list[list[int]]:
 
 
 def mixed_up(found: Agreement | None, rule: Rule) -> str:
-    """What to say when the labels of a set surely agree less with its images than those of real sets do."""
-    if found is None or found.high >= rule["agreement_share"] * found.usual:
+    """What to say when the labels of a set surely agree far less with its images than those of real sets do."""
+    if found is None or found.highest_ratio >= rule["agreement_fails"]:
         return ""
-    return f"labels mixed up: {found.share:.0%} agree with the images of the same set, {found.usual:.0%} of real labels"
+    return f"labels mixed up: {_agreeing(found)}"
+
+
+def doubtful(found: Agreement | None, rule: Rule) -> str:
+    """What to say when they surely agree less, but no less than right labels of more days may."""
+    if found is None or not rule["agreement_fails"] <= found.highest_ratio < rule["agreement_share"]:
+        return ""
+    return f"labels perhaps mixed up, unless the set is of more days than the real ones: {_agreeing(found)}"
+
+
+def _agreeing(found: Agreement) -> str:
+    made, real = found.share.value, found.usual.value
+    return f"{made:.0%} agree with the images of the same set, {real:.0%} of real labels"
 
 
 def unconfirmed(found: Agreement | None, rule: Rule) -> list[str]:
@@ -239,12 +257,14 @@ def _agreement(context: Context) -> Agreement | None:
 def _label_rows(found: Agreement | None, count: int) -> list[Metric]:
     if found is None:
         return []
-    made = Metric(
-        "label_agreement", found.share, "judge", set_b="synthetic", n_b=count, ci_low=found.low, ci_high=found.high,
-        direction="higher", note="labels that the other images of the set confirm",
-    )  # fmt: skip
-    plain = replace(made, n_b=None, ci_low=None, ci_high=None)
-    return [made, *(replace(plain, value=value, set_b=name) for name, value in found.real.items())]
+    note = "labels that the other images of the set confirm"
+    return [
+        Metric(
+            "label_agreement", share.value, "judge", set_b=name, n_b=count if name == "synthetic" else None,
+            ci_low=share.low, ci_high=share.high, direction="higher", note=note,
+        )
+        for name, share in (("synthetic", found.share), *found.real.items())
+    ]  # fmt: skip
 
 
 def _columns(synthetic: Recognition, real: Recognition) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from mdgen.data.dataset import START_COLUMN
 from mdgen.data.splits import GUARD
 from validation.measures.learning import Labelled, random_places, recognised
 from validation.measures.recognition import effective_count, wilson_interval
+from validation.measures.resampling import Interval
 
 FOLDS, DRAWS = 5, 5
 #: Windows of a user below which a set says nothing of that user.
@@ -30,16 +31,23 @@ class Agreement:
     bound) and real (the least of real sets).
     """
 
-    share: float
-    low: float
-    high: float
-    real: dict[str, float]
+    share: Interval
+    real: dict[str, Interval]
     per_user: pd.DataFrame
 
     @property
-    def usual(self) -> float:
+    def usual(self) -> Interval:
         """The least that a real set reaches."""
-        return min(self.real.values())
+        return min(self.real.values(), key=lambda found: found.value)
+
+    @property
+    def highest_ratio(self) -> float:
+        """Upper bound of the share over the usual one, which is no surer than its images are many: in logarithms, the
+        distances of both from their bounds add as squares (Zou & Donner 2008)."""
+        made, high, real, low = np.log(
+            np.maximum([self.share.value, self.share.high, self.usual.value, self.usual.low], 1e-9)
+        )
+        return float(np.exp(made - real + np.hypot(high - made, real - low)))
 
 
 def label_agreement(
@@ -66,11 +74,11 @@ def label_agreement(
     parts = {**folds, TOGETHER: np.concatenate([folds[name] for name in real])} if folds else {}
     usual = pd.DataFrame({k: cross_validated(data, users, each, rng, parts.get(k)) for k, data in sets.items()})
     found = cross_validated(synthetic, users, each, rng)
-    counts = pd.Series(synthetic.users).value_counts().reindex(users)
+    counts = _counts(synthetic, users)
     high = [wilson_interval(share, counts[user])[1] for user, share in found.items()]
-    low, top = wilson_interval(float(found.mean()), effective_count(counts))
     per_user = pd.DataFrame({"agreement": found, "high": high, "real": usual.min(axis=1)})
-    return Agreement(float(found.mean()), low, top, {str(k): float(v) for k, v in usual.mean().items()}, per_user)
+    shares = {name: _mean_share(usual[name], _counts(data, users)) for name, data in sets.items()}
+    return Agreement(_mean_share(found, counts), shares, per_user)
 
 
 def cross_validated(
@@ -98,6 +106,16 @@ def folds_in_time(table: pd.DataFrame) -> np.ndarray:
     sessions = rows.groupby(["user", "session"])
     length = np.maximum(-(-sessions["user"].transform("size") // FOLDS), GUARD + 1)
     return ((sessions.cumcount() // length + sessions.ngroup()) % FOLDS).sort_index().to_numpy()
+
+
+def _mean_share(shares: pd.Series, counts: pd.Series) -> Interval:
+    """Mean over users, with Wilson's interval for as many images as they have."""
+    mean = float(shares.mean())
+    return Interval(mean, *wilson_interval(mean, effective_count(counts)))
+
+
+def _counts(data: Labelled, users: Sequence[str]) -> pd.Series:
+    return pd.Series(data.users).value_counts().reindex(users)
 
 
 def _known(data: Labelled) -> set[str]:
