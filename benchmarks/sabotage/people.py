@@ -41,6 +41,11 @@ def collapsed(images: np.ndarray, m: Material, kinds: int = 1) -> np.ndarray:
     return np.stack(rolled) + m.rng.normal(0, 0.02, images.shape)
 
 
+def one_picture_in_three(images: np.ndarray, m: Material) -> np.ndarray:
+    """A third are the first picture, pixel by pixel."""
+    return np.where(m.rng.random((len(images), 1, 1, 1)) < 1 / 3, images[:1], images)
+
+
 def mixed_up(images: np.ndarray, m: Material) -> np.ndarray:
     """The mean of two pictures of one user."""
     return (images + images[m.rng.permutation(len(images))]) / 2

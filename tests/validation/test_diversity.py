@@ -6,8 +6,12 @@ from scipy.ndimage import gaussian_filter
 
 from mdgen.data.dataset import SpectrogramSet, make_table
 from validation.blocks import diversity
-from validation.blocks.diversity import assess_diversity, variety, vendi_score
+from validation.blocks.diversity import Repeats, assess_diversity, failing, same_pictures, variety, vendi_score
+from validation.blocks.memorisation import user_shares
 from validation.context import Context
+from validation.measures.copies import Closest, nothing_found
+from validation.measures.resampling import Interval
+from validation.rules import shipped_rules
 from validation.sets import prepare_sets
 from validation.settings import ValidationSettings
 
@@ -103,6 +107,27 @@ def test_images_given_twice_fail(context):
     finding = assess_diversity(context.judging(changed(lambda x, rng: np.roll(x[np.arange(len(x)) // 2], 2, axis=-1))))
     assert finding.gates[0].status == "fail"
     assert "repeat" in finding.gates[0].note
+
+
+def test_one_picture_given_often_fails_also_beside_training_windows_that_overlap(context, monkeypatch):
+    def often(x, rng):
+        return np.concatenate([x[:1].repeat(12, axis=0), x[12:]])
+
+    two_in_three = Closest(np.array([9.0, 9.0, 0.0]), np.zeros(3, int))  # as windows of real gait do
+    monkeypatch.setitem(context._made, ("repeats", *context.sets.users), two_in_three)
+    finding = assess_diversity(context.judging(changed(often)))
+    assert finding.gates[0].status == "fail"
+    assert "40% of the images are the very picture of another, 0% of training windows" in finding.gates[0].note
+    assert assess_diversity(context.judging(changed(often, USERS[:1]))).failed_users == [USERS[0]]
+
+
+def test_pictures_that_repeat_in_training_may_repeat(context):
+    often = changed(lambda x, rng: np.concatenate([x[:1].repeat(9, axis=0), x[9:]]))
+    nothing = user_shares(nothing_found(len(often)), often, 7.0)
+    rule, same = shipped_rules()["diversity"], same_pictures(often)
+    assert same.share == pytest.approx(0.3)
+    for usual, users in ((same_pictures(FRESH), sorted(USERS)), (same, [])):
+        assert sorted(failing({}, {}, Repeats(nothing, Interval(0, 0, 1), 0.63, same, usual), rule)) == users
 
 
 def test_a_little_less_variety_does_not_fail(context):

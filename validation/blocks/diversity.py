@@ -16,11 +16,13 @@ from validation.blocks.memorisation import failing_users, scale_of, user_shares
 from validation.context import Context
 from validation.findings import Drawing, Finding
 from validation.measures.copies import Closest, closest_copies, nothing_found
+from validation.measures.identical import repeated
 from validation.measures.neighbourhoods import NEIGHBOURS, neighbourhoods
 from validation.measures.recognition import wilson_interval
 from validation.measures.resampling import Interval
 from validation.results import FAIL, INCONCLUSIVE, PASS, Gate, Metric, unavailable
 from validation.rules import Rule
+from validation.sets import ENOUGH_IMAGES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,13 +59,25 @@ class Variety:
 
 
 @dataclass(frozen=True)
+class Same:
+    """Share of the images that equal another of the same user pixel by pixel: of all, and of each user who has
+    `ENOUGH_IMAGES`. Overlapping windows never do; empty ones may."""
+
+    share: float
+    per_user: pd.Series
+
+
+@dataclass(frozen=True)
 class Repeats:
     """Near copies within the synthetic set. per_user: as `user_shares`; share: of all images, with its Wilson interval;
-    honest: the same share of the training windows as they are, overlapping or not."""
+    honest: the same share of the training windows as they are, overlapping or not; same, same_honest: the very same
+    pictures in both sets."""
 
     per_user: pd.DataFrame
     share: Interval
     honest: float
+    same: Same
+    same_honest: Same
 
 
 def assess_diversity(context: Context) -> Finding:
@@ -80,6 +94,7 @@ def assess_diversity(context: Context) -> Finding:
     users = failing(found, real, repeats, rule)
     table = pd.DataFrame({u: {"variety": v.ratio.value, "distance_ratio": v.distance} for u, v in found.items()}).T
     table["repeated_share"] = repeats.per_user["near_copy_share"]
+    table["same_picture_share"] = repeats.same.per_user
     table["coverage"] = pd.Series(_coverages(context, train, synthetic), dtype=float)
     return Finding(
         TITLE,
@@ -134,13 +149,15 @@ def overall(found: dict[str, Variety]) -> Interval:
 
 def failing(found: dict[str, Variety], real: dict[str, Variety], repeats: Repeats, rule: Rule) -> list[str]:
     """Users who collapse (ratio below `user_ratio` by its upper bound, or below that share of the ratio of their own
-    held-out windows where these vary less) or who repeat themselves."""
+    held-out windows where these vary less) or who repeat themselves, nearly or pixel by pixel."""
 
     def collapsed(user: str) -> bool:
         own = real[user].ratio.value if user in real else 1.0
         return found[user].ratio.high < rule["user_ratio"] * np.clip(own, LEAST_EXPECTED, 1)
 
-    repeating = failing_users(repeats.per_user, repeats.honest + rule["user_repeats"])
+    same, usual = repeats.same.per_user, repeats.same_honest
+    allowed = rule["user_repeats"] + usual.per_user.reindex(same.index).fillna(0).clip(lower=usual.share)
+    repeating = {*failing_users(repeats.per_user, repeats.honest + rule["user_repeats"]), *same.index[same > allowed]}
     return [str(u) for u in repeats.per_user.index if u in repeating or (u in found and collapsed(str(u)))]
 
 
@@ -159,6 +176,12 @@ def diversity_gate(
         notes.append(
             f"{repeats.share.value:.0%} of the images nearly repeat another, {repeats.honest:.0%} of training windows"
         )
+    if repeats.same.share > repeats.same_honest.share + rule["repeats"]:
+        status = FAIL
+        notes.append(
+            f"{repeats.same.share:.0%} of the images are the very picture of another, "
+            f"{repeats.same_honest.share:.0%} of training windows"
+        )
     if users:
         status = FAIL
         notes.append("users that fail: " + ", ".join(users))
@@ -169,10 +192,13 @@ def diversity_gate(
 
 
 def find_repeats(context: Context) -> Repeats:
-    """Near copies of each other within the synthetic set, on the scale of `memorisation`; none where there is none."""
+    """Near copies of each other within the synthetic set, on the scale of `memorisation` (none where there is none),
+    and the same pictures."""
     sets, scale, limit = context.sets, scale_of(context), context.rules["diversity"]["repeat_score"]
+    same = same_pictures(sets.synthetic), context.once(("same", *sets.users), lambda: same_pictures(sets.train))
     if scale is None:
-        return Repeats(user_shares(nothing_found(len(sets.synthetic)), sets.synthetic, limit), Interval(0, 0, 1), 0.0)
+        nothing = user_shares(nothing_found(len(sets.synthetic)), sets.synthetic, limit)
+        return Repeats(nothing, Interval(0, 0, 1), 0.0, *same)
 
     def among(data: SpectrogramSet) -> Closest:
         return closest_copies(data, data, scale, context.settings.judge_size, separate=True)
@@ -180,7 +206,16 @@ def find_repeats(context: Context) -> Repeats:
     closest = among(sets.synthetic)
     honest = context.once(("repeats", *sets.users), lambda: among(sets.train)).share_above(limit)
     share, count = closest.share_above(limit), int(np.isfinite(closest.score).sum())
-    return Repeats(user_shares(closest, sets.synthetic, limit), Interval(share, *wilson_interval(share, count)), honest)
+    interval = Interval(share, *wilson_interval(share, count))
+    return Repeats(user_shares(closest, sets.synthetic, limit), interval, honest, *same)
+
+
+def same_pictures(data: SpectrogramSet) -> Same:
+    """Images of `data` that are given more than once."""
+    users = data.table["user"].to_numpy(str)
+    found = pd.Series(repeated(data.images, users), dtype=float)
+    by_user = found.groupby(users)
+    return Same(float(found.mean()), by_user.mean()[by_user.size() >= ENOUGH_IMAGES])
 
 
 def _features(context: Context, name: str, data: SpectrogramSet) -> Features:
@@ -228,6 +263,8 @@ def _metrics(
     yield Metric("repeated_share", share.value, set_b="synthetic", ci_low=share.low, ci_high=share.high,
                  direction="lower")  # fmt: skip
     yield Metric("repeated_share", repeats.honest, set_b="train", direction="lower", note=honest)
+    for name, same in (("synthetic", repeats.same), ("train", repeats.same_honest)):
+        yield Metric("same_picture_share", same.share, set_b=name, direction="lower", note="equal in 8 bit")
     for name in OTHERS:
         train, synthetic = (_features(context, name, data) for data in (context.sets.train, context.sets.synthetic))
         for user, v in _varieties(context, train, synthetic, draws=1).items():
