@@ -18,6 +18,7 @@ from sabotage.copies import (
     copies_warped,
     half_copies,
     one_user_copied,
+    other_recordings,
 )
 from sabotage.material import Builder, Material, each_user, everywhere, for_a_share, for_one_user
 from sabotage.motion import (
@@ -90,6 +91,7 @@ SABOTAGES = (
     Sabotage("copies, spliced in pairs", ("memorisation", *MOTION), copies_spliced),
     Sabotage("half copies, half good", ("memorisation",), half_copies),
     Sabotage("one user copied", ("memorisation",), one_user_copied),
+    Sabotage("recordings of other roles, verbatim", ("memorisation",), other_recordings),
     Sabotage("labels shuffled", IDENTITY, lambda m: shuffled_labels(m.honest, m.rng)),
     Sabotage("a fifth of the labels shuffled", IDENTITY, a_fifth_mislabelled),
     Sabotage("one user is anybody", IDENTITY, one_user_mislabelled),

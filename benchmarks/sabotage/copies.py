@@ -9,7 +9,7 @@ import numpy as np
 from mdgen.data.dataset import SpectrogramSet
 from sabotage.material import Material, each_user, resampled, with_rows
 from sabotage.people import mixed_up
-from validation.controls import noised, shifted
+from validation.controls import as_synthetic, noised, shifted
 
 
 def copies(m: Material) -> SpectrogramSet:
@@ -60,6 +60,11 @@ def copies_spliced(m: Material) -> SpectrogramSet:
         return np.concatenate([images[..., :half], images[m.rng.permutation(len(images))][..., half:]], axis=-1)
 
     return each_user(splice)(replace(m, honest=m.train))
+
+
+def other_recordings(m: Material) -> SpectrogramSet:
+    """What judges learn from and are tried on, handed over as it is."""
+    return as_synthetic(m.real.role("judge", "test"))
 
 
 def half_copies(m: Material) -> SpectrogramSet:

@@ -6,7 +6,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from mdgen.data.dataset import START_COLUMN, SpectrogramSet, make_table
-from validation.blocks.memorisation import assess_memorisation, closer_share
+from validation.blocks.memorisation import assess_memorisation, closer_share, recordings
 from validation.context import Context
 from validation.measures.copies import closest_copies, copy_evidence, honest_scale
 from validation.measures.neighbours import correlation_over_shifts, shares_signal, shifted_correlation
@@ -117,6 +117,31 @@ def test_a_mixture_fails_and_a_copied_user_is_named():
     assert finding.gates[0].status == "fail"
     assert finding.failed_users == [USERS[1]]
     assert USERS[1] in finding.gates[0].note
+
+
+@pytest.mark.parametrize("role", ["judge", "test"])
+def test_recordings_of_other_roles_as_they_are_fail(role):
+    made, others = fresh(), REAL.role(role)
+    finding = judged(synthetic(others))
+    gate = finding.gates[0]
+    assert (gate.status, set(finding.failed_users)) == ("fail", set(USERS))
+    assert f"100.0% of role {role}" in gate.note
+    made.images[0] = others.images[5]  # one of 72
+    one = judged(made)
+    assert (one.gates[0].status, one.failed_users) == ("fail", [])
+    assert f"1.4% of role {role}" in one.gates[0].note
+
+
+def test_real_pictures_that_training_holds_as_well_or_that_are_empty_are_no_recordings_of_other_roles():
+    images = REAL.images.copy()
+    tried, learned = (np.flatnonzero(REAL.table["split"] == role) for role in ("test", "train"))
+    images[tried[0]], images[tried[1]], images[tried[2]] = images[learned[0]], -1.0, images[tried[3]]
+    real, made = REAL.with_images(images), fresh()
+    made.images[:2] = images[tried[:2]]
+    context = Context(prepare_sets(real, made), FAST)
+    assert not np.any(list(recordings(context).values()))
+    made.images[2] = images[tried[3]]
+    assert recordings(context.judging(made))["test"].sum() == 1
 
 
 def test_windows_that_overlap_in_the_training_set_do_not_hide_copies():

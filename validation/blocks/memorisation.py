@@ -1,9 +1,10 @@
-"""Block: are these copies of the training set? Against how close honest real windows come to it and to each other."""
+"""Block: are these copies of the training set? Against how close honest real windows come to it and to each other. And
+are recordings of other roles among them as they are?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from mdgen.data.dataset import SpectrogramSet
 from validation.context import Context
 from validation.findings import Drawing, Finding
 from validation.measures.copies import Closest, HonestScale, closest_copies, honest_scale
+from validation.measures.identical import picture_hashes, unmistakable
 from validation.measures.recognition import wilson_interval
 from validation.measures.resampling import Interval
 from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric, unavailable
@@ -26,7 +28,7 @@ TITLE = "Memorisation"
 INTRO = (
     "How much each image looks like a copy of a training image of its user, in the spread of honest real windows that "
     "share no signal: 0 is as close as those come to one another. Copies may be shifted, reversed, scaled, noised, "
-    "blurred, or hold for half the window."
+    "blurred, or hold for half the window. Recordings of roles judge and test may not be among the images as they are."
 )
 PAIRS = 20
 #: The control: training images shifted by an eighth of their width and noised by this.
@@ -51,22 +53,29 @@ class Measured:
 def assess_memorisation(context: Context) -> Finding:
     """Gate `memorisation`: fails when the set, or one user's images, hold more near copies than real data do."""
     sets, size, rule = context.sets, context.settings.judge_size, context.rules["memorisation"]
-    scale = scale_of(context)
+    scale, others = scale_of(context), recordings(context)
+    recorded = recorded_users(others, sets.synthetic, rule["user_excess"])
     if scale is None:
         reason = "no user has five training windows with three others that do not overlap: nothing says what is close"
-        return Finding(TITLE, INTRO, [unavailable("memorisation", reason)], open_users=sets.users)
+        gate = with_recordings(unavailable("memorisation", reason), others, rule)
+        rows = list(_recording_metrics(others))
+        return Finding(TITLE, INTRO, [gate], rows, failed_users=recorded, open_users=sets.users)
     context.say(f"closest of {len(sets.train)} training images to {len(sets.synthetic)} synthetic ones")
     held_out, control = context.once(("copies", *sets.users), lambda: _references(context, scale))
     synthetic = closest_copies(sets.synthetic, sets.train, scale, size)
     found = Measured(synthetic, held_out, scale.leave_one_out, control)
     per_user = user_shares(synthetic, sets.synthetic, rule["score"])
-    users = failing_users(per_user, found.honest_share(rule["score"]) + rule["user_excess"])
+    copied = failing_users(per_user, found.honest_share(rule["score"]) + rule["user_excess"])
+    users = [user for user in sets.users if user in {*copied, *recorded}]
     unseen = not_compared(synthetic, sets.synthetic)
+    gate = memorisation_gate(found, users, rule, sets.advisory, unseen)
     return Finding(
         TITLE,
         INTRO,
-        gates=[memorisation_gate(found, users, rule, sets.advisory, unseen)],
-        metrics=list(_metrics(found, per_user, membership_auc(context, scale), rule["score"])),
+        gates=[with_recordings(gate, others, rule)],
+        metrics=[
+            *_metrics(found, per_user, membership_auc(context, scale), rule["score"]), *_recording_metrics(others),
+        ],
         per_user=per_user.drop(columns=["ci_low", "ci_high"]),
         failed_users=users,
         drawings=[
@@ -124,6 +133,33 @@ def memorisation_gate(
     return Gate(
         "memorisation", status, share, low, high, threshold, honest, int(known.sum()), "; ".join(notes), floor=power
     )
+
+
+def recordings(context: Context) -> dict[str, np.ndarray]:
+    """By role, judge and test: the synthetic images that are real ones of this role, whoever's, pixel by pixel. Real
+    images that training or val hold as well, or of a single level, do not count: honest sets may hold them."""
+    real, hashes = context.sets.real, picture_hashes(context.sets.synthetic.images)
+
+    def of(role: str) -> np.ndarray:
+        known = real.role("train", "val").images
+        return context.once(("unmistakable", role), lambda: unmistakable(real.role(role).images, known))
+
+    return {role: np.isin(hashes, of(role)) for role in ("judge", "test")}
+
+
+def recorded_users(found: dict[str, np.ndarray], data: SpectrogramSet, allowed: float) -> list[str]:
+    """Users of `data` with more than the `allowed` share of `recordings` among their images."""
+    share = pd.Series(np.any(list(found.values()), axis=0)).groupby(data.table["user"].to_numpy(str)).mean()
+    return [str(user) for user in share.index[share > allowed]]
+
+
+def with_recordings(gate: Gate, found: dict[str, np.ndarray], rule: Rule) -> Gate:
+    """`gate`, failing where more than `excess` of the images are recordings of other roles (`recordings`)."""
+    if np.any(list(found.values()), axis=0).mean() <= rule["excess"]:
+        return gate
+    named = " and ".join(f"{rows.mean():.1%} of role {role}" for role, rows in found.items() if rows.any())
+    note = f"real recordings among the images, pixel by pixel: {named}"
+    return replace(gate, status=FAIL, note="; ".join([gate.note, note]))
 
 
 def user_shares(found: Closest, data: SpectrogramSet, limit: float) -> pd.DataFrame:
@@ -205,6 +241,12 @@ def _metrics(found: Measured, per_user: pd.DataFrame, membership: Interval, limi
     note = "above 0.5 without copying, because sessions differ; it decides nothing"
     yield Metric("membership_auc", membership.value, set_a="train", set_b="test", ci_low=membership.low,
                  ci_high=membership.high, direction="lower", note=note)  # fmt: skip
+
+
+def _recording_metrics(found: dict[str, np.ndarray]) -> Iterator[Metric]:
+    for role, rows in found.items():
+        yield Metric("recording_share", float(rows.mean()), set_a=role, set_b="synthetic", n_b=len(rows),
+                     direction="lower", note="real images of this role, pixel by pixel")  # fmt: skip
 
 
 def _draw_scores(found: Measured, limit: float) -> Figure:
