@@ -13,7 +13,7 @@ from validation.networks.inception import (
     fid_gate,
     inception_score_gate,
 )
-from validation.results import FAIL, INCONCLUSIVE, PASS, UNAVAILABLE
+from validation.results import ADVISORY, DECISIVE, FAIL, PASS, UNAVAILABLE, Gate, Summary
 from validation.rules import shipped_rules
 from validation.sets import prepare_sets
 from validation.settings import ValidationSettings
@@ -30,9 +30,9 @@ def found(fid=30.0, fid_real=10.0, score=3.0, score_real=3.0, n=4096) -> Incepti
     [
         (found(), PASS),
         (found(fid=60), FAIL),
-        (found(n=500), INCONCLUSIVE),
-        (found(fid=60, n=500), INCONCLUSIVE),
-        (found(fid=60, fid_real=55), INCONCLUSIVE),
+        (found(n=500), ADVISORY),
+        (found(fid=60, n=500), ADVISORY),
+        (found(fid=60, fid_real=55), ADVISORY),
     ],
 )
 def test_the_fid_decides_only_with_enough_images_and_a_real_ceiling_below_it(result, status):
@@ -43,10 +43,16 @@ def test_the_fid_decides_only_with_enough_images_and_a_real_ceiling_below_it(res
 
 @pytest.mark.parametrize(
     ("result", "status"),
-    [(found(), PASS), (found(score=1.5), FAIL), (found(score=1.5, score_real=1.8), INCONCLUSIVE)],
+    [(found(), PASS), (found(score=1.5), FAIL), (found(score=1.5, score_real=1.8), ADVISORY)],
 )
 def test_the_inception_score_fails_nobody_whom_real_data_do_not_pass(result, status):
     assert inception_score_gate(result, RULES["inception_score"]).status == status
+
+
+def test_inceptions_weights_keep_no_small_set_from_passing():
+    few = found(fid=60, fid_real=55, score=1.5, score_real=1.8, n=500)
+    gates = [fid_gate(few, RULES["fid"]), inception_score_gate(few, RULES["inception_score"])]
+    assert Summary([Gate(name, PASS) for name in DECISIVE] + gates).verdict == PASS
 
 
 def test_without_weights_both_gates_are_unavailable_and_say_what_to_do(data, tmp_path):
@@ -84,5 +90,5 @@ def test_the_whole_block_runs_and_logits_follow_from_pooled_features(data, rando
     settings = ValidationSettings(inception_weights=random_weights, max_inception_images=4, device="cpu")
     finding = assess_inception(Context(prepare_sets(some, some.role("train")), settings))
     assert [g.n for g in finding.gates] == [4, 4]
-    assert finding.gates[0].status == INCONCLUSIVE
+    assert finding.gates[0].status == ADVISORY
     assert len(finding.metrics) == 4

@@ -19,7 +19,7 @@ from validation.cache import cache_key
 from validation.findings import Finding
 from validation.measures.distances import frechet_distance
 from validation.networks.encoders import Encoder, EncoderUnavailable
-from validation.results import FAIL, INCONCLUSIVE, PASS, UNAVAILABLE, Gate, Metric
+from validation.results import ADVISORY, FAIL, PASS, UNAVAILABLE, Gate, Metric
 from validation.rules import Rule
 
 if TYPE_CHECKING:
@@ -83,23 +83,23 @@ def measure_inception(context: Context) -> InceptionResult:
 
 
 def fid_gate(found: InceptionResult, rule: Rule) -> Gate:
-    """Inception FID below its threshold; undecided with few images or where real data themselves do not get there."""
+    """Inception FID below its threshold; only advice with few images or where real data themselves do not get there."""
     notes = [f"real against real at the same N: {found.fid_real:.1f}"]
     status = PASS if found.fid < rule["threshold"] else FAIL
     if found.n < rule["min_images"]:
-        status = INCONCLUSIVE
+        status = ADVISORY
         notes.append(f"fewer than {rule['min_images']:.0f} images: not comparable with any published FID")
     if found.fid_real >= rule["threshold"]:
-        status = INCONCLUSIVE
+        status = ADVISORY
         notes.append("real data themselves miss the threshold at this N")
     return Gate("fid", status, found.fid, None, None, rule["threshold"], found.fid_real, found.n, "; ".join(notes))
 
 
 def inception_score_gate(found: InceptionResult, rule: Rule) -> Gate:
-    """Inception score above its threshold; undecided where real data themselves stay below it."""
+    """Inception score above its threshold; only advice where real data themselves stay below it."""
     value, real, threshold = found.score, found.score_real, rule["threshold"]
     note = f"real data: {real:.2f}; ImageNet classes know nothing of spectrograms, so take it as a curiosity"
-    status = PASS if value > threshold else INCONCLUSIVE if real <= threshold else FAIL
+    status = PASS if value > threshold else ADVISORY if real <= threshold else FAIL
     return Gate("inception_score", status, value, None, None, threshold, real, found.n, note, floor=1.0)
 
 
