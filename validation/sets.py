@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -121,7 +122,7 @@ def check_roles(real: SpectrogramSet) -> tuple[list[str], list[str]]:
     of them and its windows share signal.
     """
     doubts, warnings, anywhere = list[str](), list[str](), False
-    for pair in (("train", "judge"), ("train", "test"), ("judge", "test"), ("train", "val")):
+    for pair in combinations(("train", "judge", "test", "val"), 2):
         shared, leaking, unknown = shared_groups(real, *pair)
         if leaking:
             user, session, recording = leaking[0].split("\x1f")

@@ -297,6 +297,12 @@ def test_test_rows_that_share_signal_with_other_roles_make_the_report_advisory(r
         assert f"both roles {role} and test" in prepare_sets(replace(real, table=table), fresh(real)).advisory
 
 
+def test_rows_for_choices_that_share_signal_with_other_roles_make_the_report_advisory(real):
+    for role in ("train", "judge", "test"):
+        table = real.table.assign(session=real.table["session"].replace("val-day", f"{role}-day"))
+        assert f"both roles {role} and val" in prepare_sets(replace(real, table=table), fresh(real)).advisory
+
+
 def test_parts_of_a_recording_with_a_guard_between_them_are_a_warning(real):
     table = real.table.assign(session=real.table["session"].replace("test-day", "train-day"))
     apart = table.assign(start_column=np.where(table["split"] == "test", 1000.0, 0.0))
