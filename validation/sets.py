@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mdgen.data.dataset import SpectrogramSet
+from mdgen.data.labels import known_users
 from mdgen.data.splits import assign_roles, leak_share
 from mdgen.errors import MdgenError
 
@@ -22,8 +23,8 @@ class Sets:
     """Checked input of a validation.
 
     users: the synthetic users that can be judged (they have real rows of roles train, judge and test).
-    unjudged: the others.
-    missing: users that the generator learned from and that have no synthetic image.
+    unjudged: the others, and users that the generator learned from who have neither a synthetic image nor such rows.
+    missing: users that have such rows, but no synthetic image.
     advisory: why judge and generator are not proven to be apart, "" where they are.
     """
 
@@ -80,7 +81,7 @@ def prepare_sets(real: SpectrogramSet, synthetic: SpectrogramSet, seed: int = 0,
     Raises `MdgenError`.
     """
     if users:
-        real, synthetic = (_known_users(data, users) for data in (real, synthetic))
+        real, synthetic = (data.of_users(known_users(users, data.users, data.name)) for data in (real, synthetic))
     real, warnings, advisory = _with_roles(real, seed)
     doubts, cut = check_roles(real)
     without = "" if len(real.role("judge")) else "no rows of role judge: the judges share data with the generator"
@@ -93,7 +94,7 @@ def _match(real: SpectrogramSet, synthetic: SpectrogramSet, warnings: list[str],
     needed = (judges_role(real.table["split"]), "train", "test")
     known = set.intersection(*(set(real.role(role).table["user"]) for role in needed))
     users = [u for u in synthetic.users if u in known]
-    unjudged = [u for u in synthetic.users if u not in known]
+    unjudged = [u for u in dict.fromkeys([*synthetic.users, *real.role("train").users]) if u not in known]
     missing = [u for u in real.role("train").users if u in known and u not in set(synthetic.users)]
     if unjudged:
         warnings = [
@@ -106,13 +107,6 @@ def _match(real: SpectrogramSet, synthetic: SpectrogramSet, warnings: list[str],
         )
     judged = synthetic.of_users(users)
     return Sets(real, judged, users, unjudged, missing, advisory, warnings)
-
-
-def _known_users(data: SpectrogramSet, users: Sequence[str]) -> SpectrogramSet:
-    strangers = [u for u in users if u not in set(data.users)]
-    if strangers:
-        raise MdgenError(f"{data.name}: has no user {strangers[0]!r}; known are {', '.join(data.users)}")
-    return data.of_users(users)
 
 
 def check_roles(real: SpectrogramSet) -> tuple[list[str], list[str]]:

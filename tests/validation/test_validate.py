@@ -285,6 +285,15 @@ def test_a_user_without_training_rows_is_not_judged(real):
         prepare_sets(real.select((rows | (real.table["user"] == USERS[1])).to_numpy()), fresh(real))
 
 
+def test_a_user_learned_from_with_neither_images_nor_real_rows_to_judge_by_is_named(real):
+    untested = (real.table["user"] != USERS[1]) | (real.table["split"] != "test")
+    made = fresh(real)
+    made = made.select((made.table["user"] != USERS[1]).to_numpy())
+    sets = prepare_sets(real.select(untested.to_numpy()), made)
+    assert (sets.unjudged, sets.missing) == ([USERS[1]], [])
+    assert any(f"test: {USERS[1]}" in warning for warning in sets.warnings)
+
+
 def test_a_judge_never_trains_on_a_recording_of_the_generator(real):
     table = real.table.assign(session=real.table["session"].replace("judge-day", "train-day"))
     with pytest.raises(MdgenError, match=r"both roles train and judge"):
