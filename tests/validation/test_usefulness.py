@@ -114,9 +114,18 @@ def test_the_interval_of_equal_scores_is_a_point():
 
 def test_the_mean_counts_users_not_windows():
     users = np.array(["a"] * 9 + ["b"])
-    here, elsewhere = macro_intervals((users == "a")[None], users, users, np.random.default_rng(0))
-    assert here == Interval(0.5, 0.5, 0.5)
-    assert elsewhere == Interval(0.5, 0.0, 1.0)
+    here, elsewhere = macro_intervals((users == "a")[None], users, np.arange(10), np.random.default_rng(0))
+    assert here == elsewhere == Interval(0.5, 0.0, 1.0)
+
+
+def test_one_recording_of_each_user_leaves_the_interval_wide():
+    users = np.repeat(list("abcd"), 20)
+    alike = np.tile(np.arange(20) < 11, 4)[None]
+    here, _ = macro_intervals(alike, users, users, np.random.default_rng(0))
+    assert here.low < 0.5 < 0.6 < here.high
+    unlike = np.repeat([True, True, True, False], 20)[None]
+    here, _ = macro_intervals(unlike, users, users, np.random.default_rng(0))
+    assert here.high - here.low > 0.5
 
 
 def test_windows_of_one_recording_do_not_narrow_the_interval_by_their_number():

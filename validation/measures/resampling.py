@@ -25,16 +25,19 @@ def macro_intervals(
     scores: [seeds, N], or differences of two such arrays for a paired comparison. users, groups: [N]; windows of one
     group (recording) are drawn together. First with the groups of each user and the seeds drawn with replacement: what
     is known about these users and these training sets. Then with the users drawn too: what would hold had other days
-    of theirs, or other users, been trained on.
+    of theirs, or other users, been trained on. One group of a user does not tell how another would differ: there the
+    windows are drawn, and, since these are too alike, the users in the first interval too, which is then the second.
     """
     scores = np.asarray(scores, float)
     names = np.unique(users)
     seeds = rng.integers(len(scores), size=(draws, len(scores)))
-    drawn, means = np.empty((draws, len(names))), np.empty(len(names))
+    drawn, means, alone = np.empty((draws, len(names))), np.empty(len(names)), False
     for k, name in enumerate(names):
         own = users == name
         means[k] = scores[:, own].mean()
         code = np.unique(groups[own], return_inverse=True)[1]
+        if code.max() == 0:
+            code, alone = np.arange(len(code)), True
         sizes = np.bincount(code)
         sums = np.array([np.bincount(code, row) for row in scores[:, own]])  # (seeds, groups)
         picked = rng.integers(len(sizes), size=(draws, len(sizes)))
@@ -44,7 +47,7 @@ def macro_intervals(
     value = float(means.mean())
     bounds = [np.quantile(mean, [0.025, 0.975]) for mean in (drawn.mean(axis=1), (drawn * weights).sum(axis=1))]
     here, elsewhere = (Interval(value, float(low), float(high)) for low, high in bounds)
-    return here, elsewhere
+    return elsewhere if alone else here, elsewhere
 
 
 def users_interval(values: np.ndarray, spread: float, confidence: float = 0.95) -> tuple[float, float]:
