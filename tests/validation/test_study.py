@@ -113,6 +113,21 @@ def test_a_study_goes_on_where_it_stopped_and_finds_a_perfect_generator_helpful(
     assert (tmp_path / "accuracy.png").stat().st_size > 5000
 
 
+def test_a_study_goes_on_with_more_seeds_but_not_with_other_settings_or_data(data, tmp_path) -> None:
+    def study(data=data, made=(), seeds=(0,), **changed):
+        settings = StudySettings(recordings=(1,), windows=(3,), seeds=seeds, classifiers=("linear",), **changed)
+        return run_study(data, dict(made), settings, tmp_path, say=lambda _: None)
+
+    study()
+    assert set(study(seeds=(0, 1))["seed"]) == {0, 1}
+    with pytest.raises(MdgenError, match="with other ratios; choose another --out"):
+        study(ratios=(3,))
+    with pytest.raises(MdgenError, match="with other made"):
+        study(made={"made": lambda trial, count: trial.few})
+    with pytest.raises(MdgenError, match="with other data"):
+        study(data.with_images(data.images * 0.9))
+
+
 def test_arms_are_augmented_at_the_size_that_classifiers_see(data, tmp_path, monkeypatch) -> None:
     large = data.with_images(data.images.repeat(8, axis=2).repeat(8, axis=3))
     sizes = set()

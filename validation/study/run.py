@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from mdgen.data.dataset import SpectrogramSet
+from mdgen.data.folders import read_json, write_whole
 from mdgen.errors import MdgenError
 from validation.networks.network import shrink
 from validation.study.arms import Generator, level_free, sifted, training_sets
@@ -57,10 +59,12 @@ def run_study(
 ) -> pd.DataFrame:
     """Measure what `out`/results.csv does not hold yet; one row per newcomer, arm, classifier and view.
 
-    Beside it, diagnosis.csv says what the windows made are like, limits.csv what the few recordings lack.
+    Beside it, diagnosis.csv says what the windows made are like, limits.csv what the few recordings lack, settings.json
+    what all trials share. Raises `MdgenError` where `out` holds a study in which that was another.
     """
     file = out / "results.csv"
     out.mkdir(parents=True, exist_ok=True)
+    _same_study(data, generators, settings, out)
     done = (
         pd.read_csv(file, dtype={"user": str}, keep_default_na=False)
         if file.exists()
@@ -81,6 +85,18 @@ def run_study(
         means = rows[rows["view"] == AS_RECORDED].groupby(["classifier", "arm"], sort=False)["accuracy"].mean()
         say(f"{trial.name}: " + ", ".join(f"{arm} {value:.3f}" for (c, arm), value in means.items() if c == "cnn"))
     return done
+
+
+def _same_study(data: SpectrogramSet, generators: Mapping[str, Generator], settings: StudySettings, out: Path) -> None:
+    shared = settings.model_dump(mode="json", exclude={"seeds", "recordings", "windows"})
+    shared |= {"data": data.fingerprint(), "made": list(generators)}
+    file = out / "settings.json"
+    if not file.exists():
+        write_whole(file, json.dumps(shared, indent=2) + "\n")
+    before = read_json(file)
+    other = [name for name, value in shared.items() if before.get(name) != value]
+    if other:
+        raise MdgenError(f"{out}: holds a study with other {', '.join(other)}; choose another --out")
 
 
 def _add(rows: pd.DataFrame, file: Path) -> pd.DataFrame:
