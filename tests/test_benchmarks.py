@@ -59,6 +59,12 @@ def test_a_command_that_goes_on_finds_the_very_data_it_began_with(fashion, tmp_p
     assert imported.fingerprint() == found.fingerprint()
 
 
+def test_a_fingerprint_of_digits_alone_is_no_number(tmp_path) -> None:
+    for _ in range(2):
+        append_row(tmp_path / "table.csv", {"synthetic": "012345678901"})
+    assert (tmp_path / "table.csv").read_text() == "synthetic\n012345678901\n"
+
+
 def test_a_row_of_another_model_is_appended_and_a_foreign_table_is_left_alone(tmp_path) -> None:
     table = tmp_path / "table.csv"
     append_row(table, {"synthetic": "a", "kid": 1.0})

@@ -47,7 +47,7 @@ def append_row(table: Path, row: Mapping[str, Any]) -> None:
     rows = pd.DataFrame([dict(row)])
     if table.exists():
         try:
-            old = pd.read_csv(table)
+            old = pd.read_csv(table, dtype={"synthetic": str})
             rows = pd.concat([old[old["synthetic"] != row["synthetic"]], rows], ignore_index=True)
         except (ValueError, KeyError) as error:
             raise MdgenError(f"{table}: is not a table of results ({error}); choose another file") from error
