@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from validation.processes import everywhere, is_main
 
-#: Part of every key: raise it when preprocessing changes what an encoder gives for the same image.
+#: Part of every key: raise it when code outside `networks` changes what an encoder gives for the same image.
 VERSION = 1
 
 Arrays = dict[str, np.ndarray]

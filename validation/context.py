@@ -5,6 +5,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
-from validation.cache import Cache, cache_key
+from validation.cache import Cache, cache_key, source_hash
 from validation.measures.recognition import Recognition, recognise
 from validation.networks import encoders
 from validation.networks.embedding import VerificationEmbedding
@@ -47,7 +49,7 @@ class Context:
 
     def kept(self, name: str, parts: Sequence[object], make: Callable[[], np.ndarray]) -> np.ndarray:
         """What `make` gives, kept in the cache as `name` of `parts`, which are all it depends on."""
-        return self.cache.arrays(cache_key(name, torch.__version__, *parts), lambda: {name: make()})[name]
+        return self.cache.arrays(_key(name, *parts), lambda: {name: make()})[name]
 
     def judging(self, synthetic: SpectrogramSet) -> Context:
         """The same real data, judges, encoders and features, with another synthetic set to judge."""
@@ -89,7 +91,7 @@ class Context:
             self.say(f"{len(data)} images through encoder {name}")
             return {"features": encoder(data.images)}
 
-        key = cache_key("features", encoder.fingerprint, data.images)
+        key = _key("features", encoder.fingerprint, data.images)
         return self.cache.arrays(key, encode)["features"]
 
     def _train_judges(self) -> list[Judge]:
@@ -104,7 +106,7 @@ class Context:
             self.say(f"judge {number + 1} of {s.judge_seeds} on {len(data)} real images")
             return judge.fit(data.images, users).state()
 
-        key = cache_key("judge", torch.__version__, judge.get_params(), users.tolist(), data.images)
+        key = _key("judge", judge.get_params(), users.tolist(), data.images)
         state = self.cache.arrays(key, train)
         return judge if hasattr(judge, "net_") else judge.restore(state, data.images, users)
 
@@ -113,7 +115,7 @@ class Context:
         known = judge.select(~judge.table["user"].isin(list(without)).to_numpy())
         settings = (s.seed, s.verification_steps, s.batch_size, s.judge_size)
         embedding = VerificationEmbedding(*settings)
-        key = cache_key("embedding", torch.__version__, settings, known.table["user"].tolist(), known.images)
+        key = _key("embedding", settings, known.table["user"].tolist(), known.images)
         state = self.cache.arrays(key, lambda: embedding.fit(known).state())
         return embedding.restore(state, known.images.shape[1:])
 
@@ -131,3 +133,13 @@ class Context:
         if name not in makers:
             raise MdgenError(f"validate.encoders: unknown encoder {name!r}; use {', '.join(makers)}")
         return makers[name]()
+
+
+def _key(name: str, *parts: object) -> str:
+    """`cache_key` for what networks give, which depends on their code and on torch too."""
+    return cache_key(name, torch.__version__, _networks_code(), *parts)
+
+
+@cache
+def _networks_code() -> str:
+    return source_hash(Path(encoders.__file__).parent)

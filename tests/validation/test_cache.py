@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import validation.context
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
 from tests.processes import launch
@@ -114,6 +115,19 @@ def test_another_seed_other_steps_or_other_images_are_not_mistaken_for_it(data, 
         other.say = trained.append
         other.judges  # noqa: B018
     assert len([text for text in trained if text.startswith("judge 1 of 1")]) == 3
+
+
+def test_judges_and_features_of_other_code_are_not_read_back(data, tmp_path, monkeypatch):
+    context(data, tmp_path).features("judge", data)
+    monkeypatch.setattr(validation.context, "_networks_code", lambda: "other code")
+    said = []
+    other = context(data, tmp_path)
+    other.say = said.append
+    other.features("judge", data)
+    assert said == [
+        f"judge 1 of 1 on {len(data.role('judge'))} real images",
+        f"{len(data)} images through encoder judge",
+    ]
 
 
 def judge_together(real: SpectrogramSet, folder: Path) -> None:
