@@ -33,7 +33,7 @@ _OTHER_SEED = 1000
 class Sifted:
     """kept: the accepted synthetic rows. real: the real data to judge them by (and the unfiltered set beside them): the
     sifting judge's rows have role "unused". yields: one row per user, columns given, unlikely, implausible, kept, yield
-    and real_pass_rate. notes: yield and bias in words."""
+    and real_pass_rate (of the rows that set the threshold). notes: yield and bias in words."""
 
     kept: SpectrogramSet
     real: SpectrogramSet
@@ -128,8 +128,8 @@ def _notes(yields: pd.DataFrame, distances: list[KernelTest]) -> list[str]:
     gone = yields.index[yields["kept"] == 0].tolist()
     given, kept = int(yields["given"].sum()), int(yields["kept"].sum())
     return [
-        f"kept {kept} of {given} images ({kept / given:.0%}); real held-out images pass at "
-        f"{yields['real_pass_rate'].mean():.0%}",
+        f"kept {kept} of {given} images ({kept / given:.0%}); of the real images that set the thresholds "
+        f"{yields['real_pass_rate'].mean():.0%} pass",
         f"least is left of {named}" + (f"; nothing of {', '.join(gone)}" if gone else ""),
         f"kernel distance to held-out real images (pixels): {_words(before)} before, {_words(after)} after{away}",
     ]

@@ -65,6 +65,7 @@ def test_noise_is_sifted_out_and_good_images_mostly_stay(real, synthetic):
     assert share[["ID_1", "ID_10"]].min() > 0.6
     assert sifted.yields["kept"].sum() == len(sifted.kept)
     assert (sifted.yields["real_pass_rate"] >= REAL_PASS_RATE - 0.1).all()
+    assert "of the real images that set the thresholds" in sifted.notes[0]
     assert "ID_2" in sifted.notes[1].split("(")[0]
 
 
