@@ -109,7 +109,9 @@ def test_a_study_goes_on_where_it_stopped_and_finds_a_perfect_generator_helpful(
     best = table[(table["arm"] == "perfect x3") & (table["view"] == "as recorded")].iloc[0]
     assert best["accuracy"] > 0.95
     assert best["gain"] > 0
-    assert "perfect x3" in (tmp_path / "summary.md").read_text()
+    said = (tmp_path / "summary.md").read_text()
+    assert "perfect x3" in said
+    assert "the interval does not draw this choice anew" in said
     assert (tmp_path / "accuracy.png").stat().st_size > 5000
 
 
