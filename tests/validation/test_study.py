@@ -1,5 +1,7 @@
 """The augmentation study: newcomers' test recordings stay unseen, arms are paired, and gains are what they are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -72,6 +74,14 @@ def test_arms_hold_the_real_windows_and_so_many_more(data) -> None:
         assert np.array_equal(images[:few], trial.few.images)
         assert np.array_equal(users[:few], trial.few.table["user"])
     assert COPIES == 10
+
+
+def test_trials_of_neighbouring_seeds_share_no_copies(data) -> None:
+    trial = draw_trial(data, 1, 3, 0)
+    arms = (training_sets(replace(trial, seed=seed), {}, (1,))["real + classical"][0] for seed in (0, 1))
+    one, other = ({copy.tobytes() for copy in np.split(images, 12)[1:]} for images in arms)
+    assert len(one) == 11
+    assert not one & other
 
 
 def test_sifting_keeps_the_half_that_is_most_like_the_few_windows_of_its_person(data) -> None:

@@ -29,7 +29,7 @@ def training_sets(trial: Trial, made: Mapping[str, SpectrogramSet], ratios: tupl
     real one, so that what they add is not what shifting adds. Arms without them get as many more copies: no arm has
     more windows than these."""
     few, users = trial.few.images, trial.few.table["user"].to_numpy()
-    seeds = [trial.seed + i for i in range(COPIES + max(ratios))]
+    seeds = np.random.default_rng([trial.seed, 4]).integers(2**31, size=COPIES + max(ratios)).tolist()
     shifts = [_augmented(few, seed, 0, 0) for seed in seeds]
     shifted = _with(few, users, shifts[:COPIES])
     arms = {
