@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 SETTING = ["classifier", "view", "recordings", "windows"]
 DRAWS = 2000
 CHOSEN = (
-    "In brackets: the gain over the best arm without a generator, and its 95 % interval. That arm was chosen on the same "
-    "test windows, which makes gains rather too small; the interval does not draw this choice anew."
+    "In brackets: the gain over the best arm without a generator, and its 95 % interval. That arm was chosen on the "
+    "same test windows, which makes gains rather too small; the interval does not draw this choice anew."
 )
 
 
