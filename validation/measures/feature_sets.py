@@ -38,11 +38,13 @@ class FeatureSet:
 def feature_sets(context: Context, encoder: str) -> dict[str, FeatureSet]:
     """Roles judge, val, train, test and the synthetic set through `encoder`, scaled by roles judge and val.
 
-    At most `max_encoded_images` rows of each, evenly over its users; the same rows for every encoder and block.
+    At most `max_encoded_images` rows of each, evenly over its users and drawn by the seed; the same rows for every
+    encoder and block.
     """
-    sets = context.sets
+    sets, settings = context.sets, context.settings
     given = {"judge": sets.judge, "val": sets.val, "train": sets.train, "test": sets.test, "synthetic": sets.synthetic}
-    given = {name: sampled(data, context.settings.max_encoded_images) for name, data in given.items() if len(data)}
+    limit, seed = settings.max_encoded_images, settings.seed
+    given = {name: sampled(data, limit, seed) for name, data in given.items() if len(data)}
     raw = {name: context.features(encoder, data) for name, data in given.items()}
     reference = np.concatenate([raw[name] for name in ("judge", "val") if name in raw])
     scale = standardise_columns if context.encoder(encoder).mixed_units else standardise
@@ -62,11 +64,11 @@ def joined(*parts: FeatureSet) -> FeatureSet:
     )
 
 
-def sampled(data: SpectrogramSet, limit: int) -> SpectrogramSet:
-    """At most about `limit` rows, equally many of each user where there are enough; always the same ones."""
+def sampled(data: SpectrogramSet, limit: int, seed: int) -> SpectrogramSet:
+    """At most about `limit` rows, equally many of each user where there are enough; the same ones for equal seeds."""
     if len(data) <= limit:
         return data
-    rng, users = np.random.default_rng(0), data.table["user"].to_numpy()
+    rng, users = np.random.default_rng(seed), data.table["user"].to_numpy()
     share = max(2, limit // len(data.users))
     return data.select(np.sort(np.concatenate([_some(rng, users == user, share) for user in data.users])))
 
