@@ -55,6 +55,8 @@ def test_what_can_be_decided_is_told(folder_and_card):
     status = card.gates.set_index("gate")["status"]
     assert status["kinematics"] == "pass"
     assert status["fid"] == "inconclusive"
+    needs = card.gates.set_index("gate")["needs"]
+    assert needs[["tstr", "diversity"]].str.split().str[0].tolist() == ["5", "6"]
     assert "recognised by a small judge" in card.shortcut[0]
 
 

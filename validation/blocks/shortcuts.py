@@ -41,8 +41,8 @@ NAMED_SHIFTS = 4
 @dataclass(frozen=True)
 class Measured:
     """Of the synthetic set, per user: recognised by background, by the background of its other half (and as much within
-    one real recording), distances from
-    real sessions, spread of levels over real, images; and of the real data the same to compare with, chance among it.
+    one real recording), distances from real sessions, spread of levels over real, images; and of the real data the same
+    to compare with, chance among it.
     """
 
     real: RealBackground

@@ -21,7 +21,7 @@ from mdgen.data.inspect import Inspection, describe_lines, inspect
 from mdgen.data.splits import assign_roles
 from mdgen.errors import MdgenError
 from mdgen.figures import MAX_USERS, contact_sheet
-from validation.blocks import shortcuts
+from validation.blocks import diversity, shortcuts, usefulness
 from validation.measures.copies import ENOUGH as COPY_WINDOWS
 from validation.measures.kinematics import measure
 from validation.measures.motion_distance import MIN_WINDOWS
@@ -31,7 +31,7 @@ from validation.networks.judge import Judge
 from validation.report.page import Picture, render
 from validation.results import FAIL, INCONCLUSIVE, PASS
 from validation.rules import shipped_rules
-from validation.sets import judges_role, session_units
+from validation.sets import ENOUGH_IMAGES, judges_role, session_units
 
 CARD_FILE = "card.html"
 MOTION = (
@@ -146,12 +146,12 @@ def gate_sizes(data: SpectrogramSet, found: Inspection) -> pd.DataFrame:
     new = round(per_user["train"] * facts.independent / facts.windows)
     few, images = int(rules["augmentation_gain"]["few_windows"]), int(rules["fid"]["min_images"])
     rows = [
-        _size("user_accuracy", 10, per_user["test"], "held-out windows of every user"),
-        _size("verification", 10, per_user["test"], "held-out windows of every user"),
-        _size("tstr", 10, min(per_user["train"], per_user["test"]), "training and held-out windows of every user"),
+        _size("user_accuracy", ENOUGH_IMAGES, per_user["test"], "held-out windows of every user"),
+        _size("verification", ENOUGH_IMAGES, per_user["test"], "held-out windows of every user"),
+        _size("tstr", usefulness.FEWEST, per_user["train"], "training windows of every user"),
         _size("augmentation_gain", few, per_user["train"], "training windows of every user"),
         _size("memorisation", COPY_WINDOWS, new, "training windows of every user that do not overlap"),
-        _size("diversity", 10, per_user["train"], "training windows of every user"),
+        _size("diversity", diversity.FEWEST, per_user["train"], "training windows of every user"),
         _size("kinematics", 2, pairs, f"sessions or recordings of {MIN_WINDOWS} windows, of some user"),
         _size("shortcuts", shortcuts.MIN_LEARN, total[judge], f"windows in role {judge}"),
         _size("alterations", shortcuts.MIN_LEARN, total[judge], f"windows in role {judge}"),
