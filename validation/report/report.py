@@ -29,9 +29,12 @@ OPEN_WITHOUT = {
     "verification": "Whether the images match a person's real recordings one to one: that was not measured here.",
     "memorisation": "Whether training images were copied: that was not measured here.",
     "diversity": "Whether the images of a person vary as much as real ones: that was not measured here.",
+    "fidelity": "Whether the images lie among real ones, whatever else might be wrong with them: that was not measured "
+    "here.",
     "kinematics": "Whether a human body could move like this: that was not measured here.",
     "shortcuts": "Whether identity lies in the motion or in gain, floor and other traces of the recording: that was "
     "not measured here.",
+    "alterations": "Whether images were reversed, stretched, spliced or compressed: that was not measured here.",
 }
 ALWAYS_OPEN = (
     "Whether any of it holds for people, places, radars or gaits that are not in the real data.",
