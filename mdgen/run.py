@@ -74,6 +74,7 @@ class Run:
 
         Checkpoints come along as they were kept, with the best; their hashes are verified when they are loaded.
         """
+        self.require_other_than(source)
         if (self.path / "users.json").exists():
             return
         Run(source).users()
@@ -110,6 +111,11 @@ class Run:
     def record(self, recipe: Recipe) -> None:
         """Keep the recipe a stage was trained by; called when it is done, so that a refused one leaves no trace."""
         write_whole(self.path / "config.yaml", dump_recipe(recipe))
+
+    def require_other_than(self, source: Path) -> None:
+        """Raise `MdgenError` where this is the run `source` itself, which is only read: others are made of it."""
+        if self.path.resolve() == source.resolve():
+            raise MdgenError(f"{source}: is only read, so what is made of it needs a folder of its own; choose another")
 
     def require_users(self, users: list[str]) -> None:
         """One label map for data, model and output: a difference is an error."""

@@ -97,7 +97,8 @@ def _warps(known: SpectrogramSet, few: SpectrogramSet, rows: np.ndarray, seed: i
     if not all(lenders.values()):
         alone = next(user for user, others in lenders.items() if not others)
         raise MdgenError(
-            f"{known.name}: nobody other than {alone} has two recordings of {ENOUGH} windows or more to lend changes"
+            f"{known.name}: nobody other than {alone} has two training recordings of {ENOUGH} windows or more to lend "
+            "changes; add some"
         )
     rng = np.random.default_rng([seed, 5])
     users, images, changes = few.table["user"].to_numpy(), [], []

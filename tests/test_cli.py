@@ -58,6 +58,8 @@ def test_quickstart_goes_the_whole_way_in_its_time_and_then_only_shows_its_resul
     before = (tmp_path / "q" / "report" / "summary.json").stat().st_mtime_ns
     assert run(*command)[0] == code
     assert (tmp_path / "q" / "report" / "summary.json").stat().st_mtime_ns == before
+    code, output = run(*command, "--users", 4)
+    assert (code, "holds other walkers" in output) == (2, True)
 
 
 def test_help_answers_in_a_second_without_heavy_imports() -> None:

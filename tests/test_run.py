@@ -132,6 +132,8 @@ def test_going_on_from_what_is_no_run_or_into_what_is_not_free_is_an_error(stopp
     (tmp_path / "full" / "file").touch()
     with pytest.raises(MdgenError, match="not empty"):
         Run(tmp_path / "full").continue_from(stopped)
+    with pytest.raises(MdgenError, match="is only read"):
+        Run(stopped).continue_from(stopped)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["full"]
 
 

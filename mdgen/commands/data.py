@@ -118,7 +118,8 @@ def import_(
         return print("\n".join(plan_import(source, out, settings)))
     else:
         report = import_dataset(source, out, settings, make_progress())
-    print("\n".join([*report.lines, f"{report.windows} spectrograms of {report.users} users in {out}"]))
+    found = f"{report.windows} spectrograms of {report.users} users in {out}"
+    print("\n".join([*report.lines, f"{found}; see how to train on them with: mdgen inspect --data {out} --out card"]))
 
 
 @command

@@ -68,6 +68,7 @@ def generate(
     sheet = out / "contact_sheet.png"
     seen = f"; see {sheet}" if sheet.exists() else ""
     print(f"{count} synthetic spectrograms in {out}, as {settings.format}{seen}")
+    print(f"judge them beside real ones with: mdgen validate --real DATA --synthetic {out} --out report")
 
 
 @command

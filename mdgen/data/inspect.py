@@ -203,7 +203,7 @@ def _warnings(data: SpectrogramSet, facts: Fingerprint, levels: pd.DataFrame, sh
     if facts.leak > 0:
         found.append(f"by the table {facts.leak:.0%} of held-out windows overlap training ones: split by recording")
     if facts.identical:
-        found.append(f"{facts.identical} pairs of identical pictures: remove one of each")
+        found.append(f"identical pictures: {facts.identical} pair(s), remove one of each")
     across = shared.count(other_user=False, other_recording=True)
     if across:
         found.append(f"{across} pairs of windows of different recordings share signal: recordings may be cut in two")

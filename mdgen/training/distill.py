@@ -115,6 +115,7 @@ def distill(
     another objective or noise schedule than its own.
     """
     config, run = recipe.distill, Run(out)
+    run.require_other_than(source)
     stage, state = Stage(run, recipe, device, progress, budget), PartialState()
     teacher = MicroDopplerPipeline.load(source)
     if teacher.config.distilled is not None:

@@ -63,6 +63,7 @@ def fine_tune(
     Raises `MdgenError` where there is nothing new to learn, and for pictures of another size, another objective or
     noise schedule than those of `source`.
     """
+    run.require_other_than(source)
     stage = Stage(run, recipe, device, progress, budget)
     trained, rows = MicroDopplerPipeline.load(source), data.training()
     trained.require_targets(recipe.diffusion)

@@ -143,6 +143,7 @@ def train_joint(
     Raises `MdgenError` for models without a Gaussian autoencoder (kinds vq and none), for another objective or
     noise schedule than that of `source`, whose denoiser learns on, and for pictures of another size.
     """
+    run.require_other_than(source)
     stage = Stage(run, recipe, device, progress, budget)
     train_data = training_data(data)
     pipeline = MicroDopplerPipeline.load(source)

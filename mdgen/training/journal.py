@@ -130,12 +130,12 @@ def draw_curves(metrics: Path, figure_file: Path) -> None:
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
     figure = Figure(figsize=(4 * columns, 2.4 * lines))
-    figure.subplots_adjust(hspace=0.6)
+    figure.subplots_adjust(hspace=0.6, wspace=0.3)
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axis, name in zip(axes, names, strict=False):
         points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
-        axis.plot(*zip(*points, strict=True), linewidth=0.8)
+        axis.plot(*zip(*points, strict=True), linewidth=0.8, marker="." if len(points) == 1 else None)
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("step", fontsize=8)
     for axis in axes[len(names) :]:

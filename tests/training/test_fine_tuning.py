@@ -168,6 +168,11 @@ def test_a_run_of_known_users_has_nothing_to_learn(trained, tmp_path) -> None:
         fine_tune(known, trained, Run(tmp_path / "x"), Run(trained).recipe(FINE), device="cpu")
 
 
+def test_a_run_is_not_taught_in_its_own_folder(trained) -> None:
+    with pytest.raises(MdgenError, match="is only read"):
+        fine_tune(walkers(3, "train"), trained, Run(trained), Run(trained).recipe(FINE), device="cpu")
+
+
 def test_the_run_keeps_the_recipe_it_was_taught_by_and_not_one_that_was_refused(trained, tmp_path) -> None:
     with pytest.raises(MdgenError, match="no parameter is named like"):
         taught(trained, tmp_path / "more", "fine_tuning.freeze=[decoder.*]", "generate.steps=7")

@@ -49,6 +49,8 @@ def train_vae(
 ) -> None:
     """Stage 1: train the autoencoder and check what it keeps. The same command again goes on where it stopped.
 
+    Without --config it takes plain defaults; `mdgen inspect` recommends a recipe.
+
     Example: mdgen train-vae --data data --run runs/walkers --config quickstart
     """
     from mdgen.config import load_recipe
@@ -65,6 +67,7 @@ def train_vae(
     if source:
         Run(run).continue_from(source)
     stage_1(spectrograms, run, recipe, device, judge, make_progress(), budget)
+    print(f"train stage 2 with: mdgen train-ldm --data {data} --run {run}")
 
 
 @command

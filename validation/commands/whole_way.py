@@ -17,6 +17,7 @@ from mdgen.commands.options import (
     command,
     make_progress,
 )
+from mdgen.errors import MdgenError
 from validation.commands.opinion import judge_settings
 from validation.commands.training import stage_1
 
@@ -64,7 +65,12 @@ def quickstart(
     if not (out / "data" / "manifest.csv").exists():
         progress.say(f"1/5 simulating {users} walkers")
         write_dataset(simulate_walkers(users, sessions, windows, size, seed), out / "data")
-    return go_the_whole_way(read_dataset(out / "data"), out, recipe, settings, device, progress, max_minutes)
+    real = read_dataset(out / "data")
+    if (len(real.users), len(real), real.images.shape[-1]) != (users, users * sessions * windows, size):
+        raise MdgenError(
+            f"{out / 'data'}: holds other walkers than asked for; ask for the same, or choose another --out"
+        )
+    return go_the_whole_way(real, out, recipe, settings, device, progress, max_minutes)
 
 
 @command

@@ -99,6 +99,8 @@ def _of_rows(table: pd.DataFrame, rows: dict[str, tuple[str, int]]) -> pd.DataFr
 def _from_files(source: Path, settings: ImportSettings, problems: Problems) -> Listing:
     root, walked = _walked(source, settings)
     family, files = _one_family(source, walked.files, settings.only)
+    if settings.labels is not None and family == "pictures":
+        raise MdgenError(f"{source}: --labels names an array beside arrays, and these are pictures; leave it out")
     contents = list_contents(Source(root), files, settings, problems, family)
     if contents.empty:
         raise MdgenError(f"{source}: nothing can be read; the first: {next(iter(problems.found.values()))}")
