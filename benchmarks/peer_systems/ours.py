@@ -1,4 +1,4 @@
-"""mdgen: the shipped recipe that `mdgen inspect` names for the data, and the two training commands with a time limit."""
+"""mdgen: the recipe that `mdgen inspect` names for the data, and the two training commands with a time limit."""
 
 from functools import partial
 
