@@ -100,7 +100,7 @@ def test_warps_that_cannot_be_made_are_refused_before_anything_is_written(tmp_pa
         write_warps(data, WarpsConfig(), tmp_path / "warps", users=["nobody"])
     with pytest.raises(MdgenError, match="unknown format 'gif'"):
         write_warps(data, WarpsConfig(), tmp_path / "warps", format_name="gif")
-    with pytest.raises(MdgenError, match="nobody other than walker_01 has two recordings of 5 windows"):
+    with pytest.raises(MdgenError, match="nobody other than walker_01 has two training recordings of 5 windows"):
         write_warps(data, WarpsConfig(), tmp_path / "warps")
     assert not (tmp_path / "warps").exists()
 
