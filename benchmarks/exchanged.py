@@ -19,9 +19,9 @@ import pandas as pd
 from domains import Case, Honest, gait, gestures
 
 from mdgen.data.dataset import SpectrogramSet
-from validation.blocks.accuracy import exchanged
 from validation.context import Context
 from validation.controls import relabelled
+from validation.measures.labels import exchanged
 from validation.measures.recognition import recognise
 from validation.rules import shipped_rules
 from validation.sets import prepare_sets

@@ -6,10 +6,10 @@ from scipy.ndimage import gaussian_filter
 
 from mdgen.data.dataset import SpectrogramSet, make_table
 from validation.blocks import diversity
-from validation.blocks.diversity import Repeats, assess_diversity, failing, same_pictures, variety, vendi_score
-from validation.blocks.memorisation import user_shares
+from validation.blocks.diversity import assess_diversity, failing, variety, vendi_score
 from validation.context import Context
-from validation.measures.copies import Closest, nothing_found
+from validation.measures.copies import Closest, nothing_found, user_shares
+from validation.measures.repeats import Repeats, same_pictures
 from validation.measures.resampling import Interval
 from validation.rules import shipped_rules
 from validation.sets import prepare_sets
@@ -134,6 +134,11 @@ def test_a_little_less_variety_does_not_fail(context):
     finding = assess_diversity(context.judging(changed(lambda x, rng: 0.2 * x.mean(axis=0) + 0.8 * x)))
     assert finding.gates[0].status in ("pass", "inconclusive")
     assert finding.failed_users == []
+
+
+def test_users_with_too_few_images_are_not_judged(context):
+    rows = (FRESH.table["user"] != USERS[0]) | (FRESH.table.groupby("user").cumcount() < diversity.FEWEST - 1)
+    assert assess_diversity(context.judging(FRESH.select(rows.to_numpy()))).open_users == [USERS[0]]
 
 
 def test_too_few_images_make_it_unavailable(context):

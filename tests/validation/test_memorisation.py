@@ -6,9 +6,10 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from mdgen.data.dataset import START_COLUMN, SpectrogramSet, make_table
-from validation.blocks.memorisation import assess_memorisation, closer_share, recordings
+from validation.blocks.memorisation import assess_memorisation, closer_share
 from validation.context import Context
 from validation.measures.copies import closest_copies, copy_evidence, honest_scale
+from validation.measures.identical import recordings
 from validation.measures.neighbours import correlation_over_shifts, shares_signal, shifted_correlation
 from validation.sets import prepare_sets
 from validation.settings import ValidationSettings

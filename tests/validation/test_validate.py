@@ -12,19 +12,11 @@ import torch
 
 from mdgen.data.dataset import ROLES, SpectrogramSet, make_table
 from mdgen.errors import MdgenError
-from validation.blocks.accuracy import (
-    doubtful,
-    exchanged,
-    failing_users,
-    mixed_up,
-    too_few,
-    unconfirmed,
-    unlooked,
-    user_accuracy_gate,
-)
+from validation.blocks.accuracy import failing_users, too_few, user_accuracy_gate
 from validation.findings import Finding
 from validation.measures.agreement import Agreement, cross_validated, folds_in_time, label_agreement
 from validation.measures.enrolment import split_enrolment
+from validation.measures.labels import doubtful, exchanged, mixed_up, unconfirmed, unlooked
 from validation.measures.learning import Labelled
 from validation.measures.recognition import Recognition, recognise, wilson_interval
 from validation.measures.resampling import Interval

@@ -12,17 +12,14 @@ from scipy.spatial.distance import pdist, squareform
 from sklearn.decomposition import PCA
 
 from mdgen.data.dataset import SpectrogramSet
-from validation.blocks.memorisation import failing_users, scale_of, user_shares
 from validation.context import Context
 from validation.findings import Drawing, Finding
-from validation.measures.copies import Closest, closest_copies, nothing_found
-from validation.measures.identical import repeated
+from validation.measures.copies import failing_users
 from validation.measures.neighbourhoods import NEIGHBOURS, neighbourhoods
-from validation.measures.recognition import wilson_interval
+from validation.measures.repeats import Repeats, find_repeats
 from validation.measures.resampling import Interval
 from validation.results import FAIL, INCONCLUSIVE, PASS, Gate, Metric, unavailable
 from validation.rules import Rule
-from validation.sets import ENOUGH_IMAGES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,28 +55,6 @@ class Variety:
     count: int
 
 
-@dataclass(frozen=True)
-class Same:
-    """Share of the images that equal another of the same user pixel by pixel: of all, and of each user who has
-    `ENOUGH_IMAGES`. Overlapping windows never do; empty ones may."""
-
-    share: float
-    per_user: pd.Series
-
-
-@dataclass(frozen=True)
-class Repeats:
-    """Near copies within the synthetic set. per_user: as `user_shares`; share: of all images, with its Wilson interval;
-    honest: the same share of the training windows as they are, overlapping or not; same, same_honest: the very same
-    pictures in both sets."""
-
-    per_user: pd.DataFrame
-    share: Interval
-    honest: float
-    same: Same
-    same_honest: Same
-
-
 def assess_diversity(context: Context) -> Finding:
     """Gate `diversity`: fails when users, or one of them by name, collapse to few images or repeat themselves."""
     sets, rule = context.sets, context.rules["diversity"]
@@ -88,7 +63,7 @@ def assess_diversity(context: Context) -> Finding:
     found = _varieties(context, train, synthetic)
     if not found:
         reason = f"no user has {FEWEST} training windows that differ and {FEWEST} synthetic images"
-        return Finding(TITLE, INTRO, [unavailable("diversity", reason)])
+        return Finding(TITLE, INTRO, [unavailable("diversity", reason)], open_users=sets.users)
     real = context.once(("real variety", *sets.users), lambda: _varieties(context, train, test))
     repeats = find_repeats(context)
     users = failing(found, real, repeats, rule)
@@ -104,6 +79,7 @@ def assess_diversity(context: Context) -> Finding:
         per_user=table,
         failed_users=users,
         drawings=[Drawing("diversity", INTRO, lambda: _draw(found, real, rule))],
+        open_users=[user for user in sets.users if user not in found],
     )
 
 
@@ -189,33 +165,6 @@ def diversity_gate(
     return Gate(
         "diversity", status, ratio.value, ratio.low, ratio.high, threshold, ceiling, count, "; ".join(notes), floor
     )
-
-
-def find_repeats(context: Context) -> Repeats:
-    """Near copies of each other within the synthetic set, on the scale of `memorisation` (none where there is none),
-    and the same pictures."""
-    sets, scale, limit = context.sets, scale_of(context), context.rules["diversity"]["repeat_score"]
-    same = same_pictures(sets.synthetic), context.once(("same", *sets.users), lambda: same_pictures(sets.train))
-    if scale is None:
-        nothing = user_shares(nothing_found(len(sets.synthetic)), sets.synthetic, limit)
-        return Repeats(nothing, Interval(0, 0, 1), 0.0, *same)
-
-    def among(data: SpectrogramSet) -> Closest:
-        return closest_copies(data, data, scale, context.settings.judge_size, separate=True)
-
-    closest = among(sets.synthetic)
-    honest = context.once(("repeats", *sets.users), lambda: among(sets.train)).share_above(limit)
-    share, count = closest.share_above(limit), int(np.isfinite(closest.score).sum())
-    interval = Interval(share, *wilson_interval(share, count))
-    return Repeats(user_shares(closest, sets.synthetic, limit), interval, honest, *same)
-
-
-def same_pictures(data: SpectrogramSet) -> Same:
-    """Images of `data` that are given more than once."""
-    users = data.table["user"].to_numpy(str)
-    found = pd.Series(repeated(data.images, users), dtype=float)
-    by_user = found.groupby(users)
-    return Same(float(found.mean()), by_user.mean()[by_user.size() >= ENOUGH_IMAGES])
 
 
 def _features(context: Context, name: str, data: SpectrogramSet) -> Features:

@@ -4,7 +4,7 @@ are recordings of other roles among them as they are?"""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +14,16 @@ from sklearn.metrics import roc_auc_score
 from mdgen.data.dataset import SpectrogramSet
 from validation.context import Context
 from validation.findings import Drawing, Finding
-from validation.measures.copies import Closest, HonestScale, closest_copies, honest_scale
-from validation.measures.identical import picture_hashes, unmistakable
+from validation.measures.copies import (
+    Closest,
+    HonestScale,
+    closest_copies,
+    failing_users,
+    not_compared,
+    scale_of,
+    user_shares,
+)
+from validation.measures.identical import recorded_users, recording_rows, recordings, with_recordings
 from validation.measures.recognition import wilson_interval
 from validation.measures.resampling import Interval
 from validation.results import ADVISORY, FAIL, INCONCLUSIVE, PASS, Gate, Metric, unavailable
@@ -58,7 +66,7 @@ def assess_memorisation(context: Context) -> Finding:
     if scale is None:
         reason = "no user has five training windows with three others that do not overlap: nothing says what is close"
         gate = with_recordings(unavailable("memorisation", reason), others, rule)
-        rows = list(_recording_metrics(others))
+        rows = list(recording_rows(others))
         return Finding(TITLE, INTRO, [gate], rows, failed_users=recorded, open_users=sets.users)
     context.say(f"closest of {len(sets.train)} training images to {len(sets.synthetic)} synthetic ones")
     held_out, control = context.once(("copies", *sets.users), lambda: _references(context, scale))
@@ -74,7 +82,7 @@ def assess_memorisation(context: Context) -> Finding:
         INTRO,
         gates=[with_recordings(gate, others, rule)],
         metrics=[
-            *_metrics(found, per_user, membership_auc(context, scale), rule["score"]), *_recording_metrics(others),
+            *_metrics(found, per_user, membership_auc(context, scale), rule["score"]), *recording_rows(others),
         ],
         per_user=per_user.drop(columns=["ci_low", "ci_high"]),
         failed_users=users,
@@ -87,12 +95,6 @@ def assess_memorisation(context: Context) -> Finding:
         ],
         open_users=unseen,
     )  # fmt: skip
-
-
-def scale_of(context: Context) -> HonestScale | None:
-    """`honest_scale` of the judged users' training rows, made once."""
-    sets, size = context.sets, context.settings.judge_size
-    return context.once(("honest scale", *sets.users), lambda: honest_scale(sets.train, size))
 
 
 def memorisation_gate(
@@ -133,55 +135,6 @@ def memorisation_gate(
     return Gate(
         "memorisation", status, share, low, high, threshold, honest, int(known.sum()), "; ".join(notes), floor=power
     )
-
-
-def recordings(context: Context) -> dict[str, np.ndarray]:
-    """By role, judge and test: the synthetic images that are real ones of this role, whoever's, pixel by pixel. Real
-    images that training or val hold as well, or of a single level, do not count: honest sets may hold them."""
-    real, hashes = context.sets.real, picture_hashes(context.sets.synthetic.images)
-
-    def of(role: str) -> np.ndarray:
-        known = real.role("train", "val").images
-        return context.once(("unmistakable", role), lambda: unmistakable(real.role(role).images, known))
-
-    return {role: np.isin(hashes, of(role)) for role in ("judge", "test")}
-
-
-def recorded_users(found: dict[str, np.ndarray], data: SpectrogramSet, allowed: float) -> list[str]:
-    """Users of `data` with more than the `allowed` share of `recordings` among their images."""
-    share = pd.Series(np.any(list(found.values()), axis=0)).groupby(data.table["user"].to_numpy(str)).mean()
-    return [str(user) for user in share.index[share > allowed]]
-
-
-def with_recordings(gate: Gate, found: dict[str, np.ndarray], rule: Rule) -> Gate:
-    """`gate`, failing where more than `excess` of the images are recordings of other roles (`recordings`)."""
-    if np.any(list(found.values()), axis=0).mean() <= rule["excess"]:
-        return gate
-    named = " and ".join(f"{rows.mean():.1%} of role {role}" for role, rows in found.items() if rows.any())
-    note = f"real recordings among the images, pixel by pixel: {named}"
-    return replace(gate, status=FAIL, note="; ".join([gate.note, note]))
-
-
-def user_shares(found: Closest, data: SpectrogramSet, limit: float) -> pd.DataFrame:
-    """One row per user: near_copy_share, ci_low, ci_high (Wilson), and closest_training, the median score."""
-    score = pd.Series(found.score).groupby(data.table["user"].to_numpy())
-    rows = {}
-    for user, mine in score:
-        known = mine.dropna()
-        share = float((known > limit).mean())
-        rows[user] = (share, *wilson_interval(share, len(known)), float(known.median()))
-    columns = ["near_copy_share", "ci_low", "ci_high", "closest_training"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float).reindex(data.users)
-
-
-def not_compared(closest: Closest, data: SpectrogramSet) -> list[str]:
-    """Users of `data` with images that have no score: too few training windows share no signal with each other."""
-    return data.select(~np.isfinite(closest.score)).users
-
-
-def failing_users(shares: pd.DataFrame, threshold: float) -> list[str]:
-    """Users whose share of near copies lies above `threshold` by its lower bound."""
-    return [str(user) for user in shares.index[shares["ci_low"] > threshold]]
 
 
 def closer_share(a: np.ndarray, b: np.ndarray) -> float:
@@ -241,12 +194,6 @@ def _metrics(found: Measured, per_user: pd.DataFrame, membership: Interval, limi
     note = "above 0.5 without copying, because sessions differ; it decides nothing"
     yield Metric("membership_auc", membership.value, set_a="train", set_b="test", ci_low=membership.low,
                  ci_high=membership.high, direction="lower", note=note)  # fmt: skip
-
-
-def _recording_metrics(found: dict[str, np.ndarray]) -> Iterator[Metric]:
-    for role, rows in found.items():
-        yield Metric("recording_share", float(rows.mean()), set_a=role, set_b="synthetic", n_b=len(rows),
-                     direction="lower", note="real images of this role, pixel by pixel")  # fmt: skip
 
 
 def _draw_scores(found: Measured, limit: float) -> Figure:

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from mdgen.data.dataset import SpectrogramSet
 from validation.measures.neighbours import correlation_over_shifts, shares_signal
+from validation.measures.recognition import wilson_interval
 from validation.measures.smoothing import gaussian
 from validation.networks.network import shrink
+
+if TYPE_CHECKING:
+    from validation.context import Context
 
 #: Differences of Gaussians (sigmas in pixels): speckle that no two walks share, and what noise and blur leave of it.
 DETAIL, SHAPE = (0.7, 2.0), (1.5, 4.0)
@@ -110,6 +116,34 @@ def copy_evidence(closeness: np.ndarray, sharing: np.ndarray) -> tuple[np.ndarra
     third = left.max(axis=1)
     evidence = 2 * closeness[queries, nearest] - np.maximum(third, 0)
     return np.where(np.isfinite(third), evidence, np.nan), nearest
+
+
+def scale_of(context: Context) -> HonestScale | None:
+    """`honest_scale` of the judged users' training rows, made once."""
+    sets, size = context.sets, context.settings.judge_size
+    return context.once(("honest scale", *sets.users), lambda: honest_scale(sets.train, size))
+
+
+def user_shares(found: Closest, data: SpectrogramSet, limit: float) -> pd.DataFrame:
+    """One row per user: near_copy_share, ci_low, ci_high (Wilson), and closest_training, the median score."""
+    score = pd.Series(found.score).groupby(data.table["user"].to_numpy())
+    rows = {}
+    for user, mine in score:
+        known = mine.dropna()
+        share = float((known > limit).mean())
+        rows[user] = (share, *wilson_interval(share, len(known)), float(known.median()))
+    columns = ["near_copy_share", "ci_low", "ci_high", "closest_training"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float).reindex(data.users)
+
+
+def not_compared(closest: Closest, data: SpectrogramSet) -> list[str]:
+    """Users of `data` with images that have no score: too few training windows share no signal with each other."""
+    return data.select(~np.isfinite(closest.score)).users
+
+
+def failing_users(shares: pd.DataFrame, threshold: float) -> list[str]:
+    """Users whose share of near copies lies above `threshold` by its lower bound."""
+    return [str(user) for user in shares.index[shares["ci_low"] > threshold]]
 
 
 def _evidence_by_user(
