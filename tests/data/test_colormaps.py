@@ -1,13 +1,11 @@
 """Colour maps: what a plot drew comes back, also through JPEG, and a photograph is no plot."""
 
-from typing import get_args
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_sample_image
 
 from mdgen.data.colormaps import COLORMAPS, detect_colormap, invert_colormap, map_colours
-from mdgen.data.importing.settings import ColormapName
+from mdgen.data.importing.settings import ImportSettings
 from tests.data.drawn import draw, enlarge, field
 
 
@@ -44,4 +42,5 @@ def test_a_plain_surface_and_noise_are_on_no_colour_map() -> None:
 
 
 def test_a_name_that_is_no_colour_map_cannot_be_asked_for() -> None:
-    assert get_args(ColormapName) == ("auto", "gray", "rgb", *COLORMAPS)
+    with pytest.raises(ValueError, match="'jett' is none of auto, gray, rgb, jet, "):
+        ImportSettings(colormap="jett")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from mdgen.config import Section
+from mdgen.data.colormaps import COLORMAPS
 from mdgen.data.splits import DEFAULT_FRACTIONS
 
-ColormapName = Literal[
-    "auto", "gray", "rgb", "jet", "parula", "parula2014", "turbo", "viridis", "plasma", "inferno", "magma", "hot"
-]
 ScaleName = Literal["auto", "signed", "unit", "gray", "db", "amplitude", "power"]
 OrientationName = Literal["auto", "keep", "flip", "transpose", "transpose-flip"]
 
@@ -27,7 +25,7 @@ class ImportSettings(Section):
     user_from_name: str | None = Field(None, description="regular expression, or the name of a preset")
     array: str | None = Field(None, description="shell pattern of the arrays to take inside .mat, .npz and HDF5")
     labels: str | None = Field(None, description="array inside the file that names each spectrogram's user")
-    colormap: ColormapName = Field("auto", description="of plots: to be inverted; gray; rgb keeps three channels")
+    colormap: str = Field("auto", description="of plots: to be inverted; gray; rgb keeps three channels")
     crop: bool = Field(True, description="cut axes and white borders off pictures of plots")
     scale: ScaleName = "auto"
     dynamic_range_db: float = Field(40.0, ge=5, le=200, description="what [-1, 1] spans, below each array's peak")
@@ -39,3 +37,11 @@ class ImportSettings(Section):
     on_error: Literal["stop", "skip"] = "stop"
     workers: int = Field(1, ge=1, le=256)
     seed: int = Field(0, ge=0)
+
+    @field_validator("colormap")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        known = ("auto", "gray", "rgb", *COLORMAPS)
+        if name not in known:
+            raise ValueError(f"{name!r} is none of {', '.join(known)}")
+        return name
