@@ -151,26 +151,19 @@ def test_a_full_disk_is_exit_code_4_and_leaves_nothing(tmp_path, monkeypatch) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_memory_that_runs_out_is_told_also_where_the_error_says_nothing(capsys) -> None:
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [(MemoryError, 4, "out of memory; use a smaller"), (KeyboardInterrupt, 130, "interrupted; give the same command")],
+)
+def test_what_ends_a_command_without_words_of_its_own_is_told_with_the_mend(error, code, said, capsys) -> None:
     @options.command
-    def fill_memory() -> None:
-        raise MemoryError
+    def end_so() -> None:
+        raise error
 
     with pytest.raises(typer.Exit) as end:
-        fill_memory()
-    assert end.value.exit_code == 4
-    assert "out of memory; use a smaller" in capsys.readouterr().err
-
-
-def test_who_interrupts_a_command_is_told_how_to_go_on(capsys) -> None:
-    @options.command
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(typer.Exit) as end:
-        stop()
-    assert end.value.exit_code == 130
-    assert capsys.readouterr().err == "mdgen: interrupted; give the same command again\n"
+        end_so()
+    assert end.value.exit_code == code
+    assert said in capsys.readouterr().err
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(tmp_path, dataset) -> None:
