@@ -81,9 +81,13 @@ def recording_levels(data: SpectrogramSet) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-def warped(image: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """`image` [C, H, W] with every pixel moved by `change` [C, H, quantiles] at its rank among its row."""
-    rank = (image.argsort(axis=2).argsort(axis=2) + 0.5) / image.shape[2]
+def warped(image: np.ndarray, change: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """`image` [C, H, W] with every pixel moved by `change` [C, H, quantiles] at its rank among its row.
+
+    Equal pixels, such as those at the floor, have ranks in random order: in order of time they would get a slope.
+    """
+    order = np.lexsort((rng.random(image.shape), image), axis=2)
+    rank = (order.argsort(axis=2) + 0.5) / image.shape[2]
     moved = image.copy()
     for channel, row in np.ndindex(*image.shape[:2]):
         moved[channel, row] += np.interp(rank[channel, row], QUANTILES, change[channel, row])
@@ -107,7 +111,7 @@ def _warps(known: SpectrogramSet, few: SpectrogramSet, rows: np.ndarray, seed: i
         lender = others[rng.integers(len(others))]
         after, before = rng.choice(list(levels[lender]), 2, replace=False)
         change = levels[lender][after] - levels[lender][before]
-        images.append(warped(_shifted(few.images[row], rng), strength * change))
+        images.append(warped(_shifted(few.images[row], rng), strength * change, rng))
         changes.append((lender, before, after))
     table = few.table.iloc[rows].reset_index(drop=True)
     made = table.drop(columns=[*_PLACE], errors="ignore").assign(

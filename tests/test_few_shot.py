@@ -10,7 +10,7 @@ from mdgen.data.recordings import stitch
 from mdgen.data.simulator import simulate
 from mdgen.errors import MdgenError
 from mdgen.few_shot import FewShotGenerator, few_shot_generators, with_walkers
-from mdgen.warps import borrowed_warps, recording_levels, warped, write_warps
+from mdgen.warps import QUANTILES, borrowed_warps, recording_levels, warped, write_warps
 from tests.conftest import ridges, tiny_recipe
 
 
@@ -66,8 +66,20 @@ def test_a_warp_changes_a_window_as_a_recording_differs_from_another() -> None:
     for own in recording_levels(known).values():
         first, second = list(own.values())[:2]
         change = first - second
-        np.testing.assert_allclose(warped(few.images[0] * 0.1, change * 0), few.images[0] * 0.1, atol=1e-6)
-        assert (warped(few.images[0] * 0.1, np.full_like(change, 0.2)) > few.images[0] * 0.1).all()
+        rng, image = np.random.default_rng(0), few.images[0] * 0.1
+        np.testing.assert_allclose(warped(image, change * 0, rng), image, atol=1e-6)
+        assert (warped(image, np.full_like(change, 0.2), rng) > image).all()
+
+
+def test_a_warp_leaves_no_slope_over_time_where_pixels_are_equal() -> None:
+    floor = np.full((1, 64, 64), -1, np.float32)
+    rising = np.broadcast_to(np.linspace(0, 0.5, len(QUANTILES)), (1, 64, len(QUANTILES)))
+    made = warped(floor, rising, np.random.default_rng(0))
+    slope = np.polyfit(np.arange(64), made[0].mean(axis=0), 1)[0] * 64
+    assert abs(slope) < 0.05
+    np.testing.assert_allclose(np.sort(made[0], axis=1)[0], np.sort(made[0], axis=1)[1])
+    different = np.sort(np.random.default_rng(1).normal(0, 0.1, floor.shape))
+    assert (np.diff(warped(different, rising, np.random.default_rng(0))) >= 0).all()
 
 
 def test_a_set_of_warps_borrows_training_recordings_of_others_and_grows(tmp_path) -> None:

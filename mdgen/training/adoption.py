@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ModelMixin, UNet2DConditionModel, UNet2DModel
+from diffusers import AutoencoderKL, DDPMScheduler, ModelMixin, UNet2DConditionModel, UNet2DModel
 from torch import nn
 
-from mdgen.config import Recipe, checked
+from mdgen.config import DiffusionConfig, Recipe, checked
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.labels import LabelMap
-from mdgen.diffusion.objective import SCHEDULES
+from mdgen.diffusion.objective import SCHEDULES, TIMESTEPS, noise_process
 from mdgen.errors import MdgenError
 from mdgen.models.autoencoder import PixelAutoencoder
 from mdgen.models.conditioning import UserConditioning
@@ -31,6 +31,8 @@ from mdgen.training.denoiser import build_conditioning, publish
 
 #: What diffusers' schedulers call the target -> `diffusion.objective`.
 _OBJECTIVES = {"epsilon": "epsilon", "v_prediction": "v_prediction", "sample": "sample"}
+#: Noise levels that differ by no more are the same, but for rounding.
+SAME_LEVEL = 1e-4
 
 
 def adopt(folder: Path, data: SpectrogramSet, run: Run, recipe: Recipe) -> None:
@@ -119,13 +121,32 @@ def _diffusion(folder: Path) -> dict[str, Any]:
     objective = _OBJECTIVES.get(config.get("prediction_type", "epsilon"))
     if objective is None:
         raise MdgenError(f"{folder}: predicts {config['prediction_type']!r}; known are {', '.join(_OBJECTIVES)}")
-    fields = {key: config.get(key) for key in ("beta_schedule", "beta_start", "beta_end")}
-    fits = [name for name, known in SCHEDULES.items() if fields["beta_schedule"] == known["beta_schedule"]]
-    schedule = fits[0] if fits else "linear"
-    if not fits or any(fields[key] != value for key, value in SCHEDULES[schedule].items()):
-        warn(f"{folder}: its noise schedule {fields} is not one of ours; it has to learn {schedule!r} instead")
+    schedule = _nearest_schedule(folder, config)
     zero = bool(config.get("rescale_betas_zero_snr")) and objective != "epsilon"
     return {"objective": objective, "schedule": schedule, "zero_terminal_snr": zero, "times": None}
+
+
+def _nearest_schedule(folder: Path, config: dict[str, Any]) -> str:
+    """That of our schedules whose noise levels are nearest to those of a scheduler; says so where they are others."""
+    given = _noise_levels(config)
+    distances = {}
+    for name in (*SCHEDULES, "sigmoid"):
+        ours = noise_process(DiffusionConfig.model_validate({"objective": "epsilon", "schedule": name}))
+        levels = _noise_levels(ours)
+        distances[name] = float(
+            (levels - given[torch.linspace(0, len(given) - 1, TIMESTEPS).round().long()]).abs().max()
+        )
+    nearest = min(distances, key=distances.__getitem__)
+    if len(given) != TIMESTEPS or distances[nearest] > SAME_LEVEL:
+        warn(f"{folder}: its noise schedule is not one of ours; it has to learn {nearest!r} instead, the nearest")
+    return nearest
+
+
+def _noise_levels(config: dict[str, Any]) -> torch.Tensor:
+    """Standard deviation of the noise at every step of a scheduler, before any rescaling to zero SNR."""
+    fields = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
+    scheduler = DDPMScheduler(**{key: config[key] for key in fields if config.get(key) is not None})
+    return (1 - scheduler.alphas_cumprod).sqrt()
 
 
 def _nobody_as_before(conditioning: UserConditioning, classes: torch.Tensor | None) -> None:

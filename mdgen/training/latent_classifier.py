@@ -13,6 +13,7 @@ from mdgen.data.windows import WindowCutter
 from mdgen.diffusion.objective import Objective
 from mdgen.errors import MdgenError
 from mdgen.models.latent_classifier import LatentClassifier
+from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.progress import Progress
 from mdgen.run import Run, on_main_process
 from mdgen.training.autoencoder import autoencoder_hash
@@ -65,11 +66,16 @@ def train_latent_classifier(
     progress: Progress | None = None,
     budget: Budget | None = None,
 ) -> None:
-    """Train on role `train` beside the denoiser of the run; leaves it in the run's folder `classifier`."""
+    """Train on role `train` beside the denoiser of the run; leaves it in the run's folder `classifier`.
+
+    Raises `MdgenError` for objective edm, and for another noise process than the run's denoiser has, if there is one.
+    """
     if recipe.diffusion.objective == "edm":
         raise MdgenError("classifier guidance follows samples as flow has them; objective edm scales them otherwise")
     stage = Stage(run, recipe, device, progress, budget)
     train_data, config = stage.rows(data), recipe.classifier
+    if (run.path / "model_index.json").exists():
+        MicroDopplerPipeline.load(run.path).require_targets(recipe.diffusion)
     with run.locked():
         corpus = Corpus.of(train_data, run, recipe)
         torch.manual_seed(recipe.seed)

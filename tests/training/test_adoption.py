@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel, UNet2DModel
+from diffusers import AutoencoderKL, DDPMScheduler, EulerDiscreteScheduler, UNet2DConditionModel, UNet2DModel
 
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.errors import MdgenError
@@ -46,6 +46,29 @@ def saved(
     network.save_pretrained(folder / "unet")
     DDPMScheduler(prediction_type="v_prediction", beta_schedule="linear").save_pretrained(folder / "scheduler")
     return folder
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "nearest", "known"),
+    [
+        (DDPMScheduler(beta_schedule="squaredcos_cap_v2", rescale_betas_zero_snr=True), "cosine", True),
+        (EulerDiscreteScheduler(beta_schedule="linear", beta_end=0.02), "linear", True),
+        (DDPMScheduler(trained_betas=DDPMScheduler(beta_schedule="sigmoid").betas.tolist()), "sigmoid", True),
+        (DDPMScheduler(trained_betas=(DDPMScheduler().betas * 1.02).tolist()), "linear", False),
+        (
+            EulerDiscreteScheduler(beta_schedule="scaled_linear", beta_start=8.5e-4, beta_end=0.012),
+            "scaled_linear",
+            False,
+        ),
+        (DDPMScheduler(4000, 1e-4 / 4, 0.02 / 4), "linear", False),
+    ],
+    ids=["cosine", "linear", "sigmoid", "of its own", "Stable Diffusion's", "four thousand steps"],
+)
+def test_the_nearest_noise_schedule_is_taken_and_another_one_said(scheduler, nearest, known, tmp_path, capsys) -> None:
+    scheduler.save_pretrained(saved(tmp_path) / "scheduler")
+    adopt(tmp_path, ridges(), Run(tmp_path / "run"), tiny_recipe())
+    assert Run(tmp_path / "run").recipe().diffusion.schedule == nearest
+    assert ("not one of ours" in capsys.readouterr().err) is not known
 
 
 @pytest.mark.parametrize(

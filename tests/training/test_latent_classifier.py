@@ -53,6 +53,8 @@ def test_it_learns_users_from_latents_and_guides_samples_to_them(tmp_path) -> No
     settings = recipe.generate.model_copy(update={"per_user": 8, "guidance_scale": 1.0, "steps": 6})
     with pytest.raises(MdgenError, match="mdgen train-classifier"):
         generate(run.path, settings.model_copy(update={"classifier_scale": 4.0}), device="cpu")
+    with pytest.raises(MdgenError, match="foretells what objective flow"):
+        train_latent_classifier(ridges(), run, tiny_recipe(*SETTINGS, "diffusion.objective=epsilon"), device="cpu")
     train_latent_classifier(ridges(), run, recipe, device="cpu")
     train_latent_classifier(ridges(), run, recipe, device="cpu")  # the same command again changes nothing
     classifier = LatentClassifier.from_pretrained(run.path / FOLDER).eval()
