@@ -115,9 +115,10 @@ class SpectrogramSet:
             )
 
     def fingerprint(self) -> str:
-        """sha256 of the pixels, users and roles: equal content gives equal text, whatever the storage."""
+        """sha256 of the pixels and all key columns but `file`: equal content gives equal text, however it is stored."""
         digest = hashlib.sha256(np.ascontiguousarray(self.images, np.float32).tobytes())
-        digest.update("\n".join(self.table["user"].str.cat(self.table["split"], sep="\x1f")).encode())
+        user, *others = (self.table[column] for column in KEY_COLUMNS[1:])
+        digest.update("\n".join(user.str.cat(others, sep="\x1f")).encode())
         return digest.hexdigest()
 
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from mdgen.data.dataset import (
+    KEY_COLUMNS,
     SpectrogramSet,
     make_table,
     read_dataset,
@@ -164,11 +165,10 @@ def test_the_fingerprint_follows_content_and_not_storage(tmp_path: Path) -> None
     changed[0, 0, 0, 0] += 0.01
     others = [
         data.with_images(changed),
-        SpectrogramSet(data.images, data.table.assign(user=["a", "a"])),
-        SpectrogramSet(data.images, data.table.assign(split=["train", "test"])),
+        *(SpectrogramSet(data.images, data.table.assign(**{column: ["x", "y"]})) for column in KEY_COLUMNS[1:]),
         data.select(np.array([1, 0])),
     ]
-    assert len({data.fingerprint(), *(other.fingerprint() for other in others)}) == 5
+    assert len({data.fingerprint(), *(other.fingerprint() for other in others)}) == 7
 
 
 def test_an_npz_is_read_with_its_columns(tmp_path: Path) -> None:
