@@ -29,12 +29,10 @@ def read_pixels(file: str | Path) -> np.ndarray:
             warnings.simplefilter("ignore")
             with Image.open(file, formats=_CONTAINERS) as picture:
                 _check(picture, file)
+                if _is_transparent(picture):
+                    raise MdgenError(f"{file}: has transparent pixels; save it without transparency")
                 if picture.mode in ("L", "I", "F") or picture.mode.startswith("I;16"):
                     return _gray(np.asarray(picture), file)
-                if picture.mode in ("RGBA", "P", "LA", "PA"):
-                    picture = picture.convert("RGBA")
-                    if np.asarray(picture)[..., 3].min() < 255:
-                        raise MdgenError(f"{file}: has transparent pixels; save it without an alpha channel")
                 pixels = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except FileNotFoundError as error:
         raise MdgenError(f"{file}: is missing; restore it or take its row out of the manifest") from error
@@ -101,6 +99,14 @@ def _read_npy(file: Path) -> np.ndarray:
         raise MdgenError(f"{file}: has shape {image.shape} of {image.dtype}; need floats [H, W] or [C, H, W]")
     check_values(image, file)
     return image.astype(np.float32)
+
+
+def _is_transparent(picture: Image.Image) -> bool:
+    """Whether any pixel is: by an alpha channel, a palette's, or a gray level or colour that stands for transparent."""
+    if picture.mode in ("RGBA", "P", "LA", "PA"):
+        return bool(np.asarray(picture.convert("RGBA"))[..., 3].min() < 255)
+    key = picture.info.get("transparency")
+    return key is not None and bool(np.all(np.atleast_3d(np.asarray(picture)) == key, axis=2).any())
 
 
 def _check(picture: Image.Image, file: str | Path) -> None:

@@ -51,6 +51,14 @@ PICTURES = {
     "bomb": (png_bomb, "is 60000x60000|cannot be decoded"),
     "animated": (animated, "holds 2 pictures"),
     "transparent": (lambda f: Image.fromarray(np.dstack([GRAY] * 4)).save(f), "has transparent pixels"),
+    "a gray level is transparent": (
+        lambda f: Image.fromarray(GRAY).save(f, transparency=int(GRAY[0, 0])),
+        "has transparent pixels",
+    ),
+    "a colour is transparent": (
+        lambda f: Image.fromarray(np.dstack([GRAY] * 3)).save(f, transparency=(int(GRAY[0, 0]),) * 3),
+        "has transparent pixels",
+    ),
     "cmyk": (lambda f: Image.fromarray(GRAY).convert("CMYK").save(f.with_suffix(".jpg"), "JPEG"), "is a CMYK"),
     "rotated": (rotated, r"rotated \(EXIF\)"),
     "one pixel": (lambda f: Image.fromarray(GRAY[:1, :1]).save(f), "is 1x1; a spectrogram has at least"),
