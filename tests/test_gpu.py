@@ -5,10 +5,12 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from mdgen.config import GenerateConfig
 from mdgen.device import computing_on, memory_gb, resolve_precision
@@ -16,8 +18,10 @@ from mdgen.errors import MdgenError
 from mdgen.generate import generate
 from mdgen.pipeline import MicroDopplerPipeline
 from mdgen.run import Run
+from mdgen.training import loop
 from mdgen.training.autoencoder import load_autoencoder, train_autoencoder
 from mdgen.training.denoiser import train_denoiser
+from mdgen.training.engine import Engine, StepResult
 from tests.conftest import VISIBLE_GPUS, ridges, tiny_recipe
 from tests.training.toys import PROCESSES
 
@@ -69,6 +73,34 @@ def test_a_run_goes_on_on_another_device(tmp_path: Path) -> None:
 def _train_one_stage(folder: Path) -> None:
     train_autoencoder(ridges(), Run(folder), tiny_recipe(), device="cuda")
     assert load_autoencoder(folder / "autoencoder").device.type == "cpu"
+
+
+def test_a_run_that_was_stopped_goes_on_on_the_gpu_as_if_it_had_not_been(tmp_path: Path) -> None:
+    on_gpu(_train_at_once_and_in_two_goes, tmp_path)
+
+
+def _train_at_once_and_in_two_goes(folder: Path, device: str = "cuda") -> None:
+    recipe = tiny_recipe(*(f"denoiser.training.{setting}" for setting in ("steps=8", "checkpoint_every=4")))
+    train_autoencoder(ridges(), Run(folder / "once"), recipe, device=device)
+    shutil.copytree(folder / "once", folder / "twice")
+    train_denoiser(ridges(), Run(folder / "once"), recipe, device=device)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Engine, "step", _stopped_at(6, loop.Engine.step))
+        with pytest.raises(KeyboardInterrupt):
+            train_denoiser(ridges(), Run(folder / "twice"), recipe, device=device)
+    train_denoiser(ridges(), Run(folder / "twice"), recipe, device=device)
+    once, twice = (load_file(next((folder / run / "denoiser").glob("*.safetensors"))) for run in ("once", "twice"))
+    for name, weight in once.items():
+        torch.testing.assert_close(twice[name], weight, rtol=1e-3, atol=1e-4)
+
+
+def _stopped_at(last: int, step: Callable[..., StepResult]) -> Callable[..., StepResult]:
+    def stopped(self: Engine, number: int, *arguments: Any) -> StepResult:
+        if number == last:
+            raise KeyboardInterrupt
+        return step(self, number, *arguments)
+
+    return stopped
 
 
 def test_the_gpu_is_the_default_and_a_second_device_is_refused() -> None:
