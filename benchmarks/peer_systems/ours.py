@@ -16,12 +16,13 @@ from peer_systems import Sampler, Task, sample_run, within
 SHARE = 0.15
 LONG_MINUTES = 9 if resolve_precision("auto", torch.device("cpu")) == torch.bfloat16 else 20
 WIDER = ["denoiser.width=64", "denoiser.levels=[1,2,3]", "denoiser.dropout=0.1"]  # the small network, longer, copies
+LONGER = ["denoiser.training.steps=4200", "denoiser.dropout=0.1"]  # that of walkers; after 8000 a fifth are copies
 
 
 def train(task: Task) -> Sampler:
     name, seed = make_plan(inspect(task.real).fingerprint).base, f"seed={task.seed}"
-    small = load_recipe(name).denoiser.width < 64
-    recipe = load_recipe(name, [seed, *(WIDER if small and task.clock.left_minutes > LONG_MINUTES else [])])
+    more = WIDER if load_recipe(name).denoiser.width < 64 else LONGER
+    recipe = load_recipe(name, [seed, *(more if task.clock.left_minutes > LONG_MINUTES else [])])
     run = Run(task.work / "run")
     within(SHARE * task.clock.left_minutes, partial(train_autoencoder, task.real, run, recipe))
     within(task.clock.left_minutes, partial(train_denoiser, task.real, run, recipe))

@@ -127,7 +127,7 @@ COMPARED = {
     "gates failed": "failed",
 }
 #: Of which data set and minutes each column is; all with bfloat16.
-COLUMNS = (("gait", 10), ("gait", 30), ("walkers", 10), ("gestures", 10))
+COLUMNS = tuple((data, minutes) for data in ("gait", "walkers", "gestures") for minutes in (10, 30))
 
 
 @pytest.mark.parametrize(("row", "figure"), COMPARED.items())
