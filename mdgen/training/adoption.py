@@ -128,16 +128,20 @@ def _diffusion(folder: Path) -> dict[str, Any]:
 
 def _nearest_schedule(folder: Path, config: dict[str, Any]) -> str:
     """That of our schedules whose noise levels are nearest to those of a scheduler; says so where they are others."""
-    given = _noise_levels(config)
+    try:
+        given = _noise_levels(config)
+    except NotImplementedError as error:
+        raise MdgenError(
+            f"{folder}: noise schedule {config['beta_schedule']!r} is not known; give trained_betas"
+        ) from error
+    steps = torch.linspace(0, len(given) - 1, TIMESTEPS).round().long()
     distances = {}
     for name in (*SCHEDULES, "sigmoid"):
         ours = noise_process(DiffusionConfig.model_validate({"objective": "epsilon", "schedule": name}))
-        levels = _noise_levels(ours)
-        distances[name] = float(
-            (levels - given[torch.linspace(0, len(given) - 1, TIMESTEPS).round().long()]).abs().max()
-        )
+        distances[name] = float((_noise_levels(ours) - given[steps]).abs().max())
     nearest = min(distances, key=distances.__getitem__)
-    if len(given) != TIMESTEPS or distances[nearest] > SAME_LEVEL:
+    told = config.get("beta_schedule") or config.get("trained_betas")
+    if not told or len(given) != TIMESTEPS or distances[nearest] > SAME_LEVEL:
         warn(f"{folder}: its noise schedule is not one of ours; it has to learn {nearest!r} instead, the nearest")
     return nearest
 

@@ -71,6 +71,13 @@ def test_the_nearest_noise_schedule_is_taken_and_another_one_said(scheduler, nea
     assert ("not one of ours" in capsys.readouterr().err) is not known
 
 
+def test_a_noise_schedule_that_diffusers_cannot_make_is_refused(tmp_path) -> None:
+    config = saved(tmp_path) / "scheduler" / "scheduler_config.json"
+    config.write_text(config.read_text().replace('"linear"', '"parabolic"'))
+    with pytest.raises(MdgenError, match="noise schedule 'parabolic' is not known"):
+        adopt(tmp_path, ridges(), Run(tmp_path / "run"), tiny_recipe())
+
+
 @pytest.mark.parametrize(
     "given", [{}, {"cross": True}, {"vae": False}, {"pixels": 3}, {"num_class_embeds": 5}], ids=str
 )
