@@ -32,6 +32,8 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "linear": {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02},  # Ho et al. 2020
     "scaled_linear": {"beta_schedule": "scaled_linear", "beta_start": 1.5e-3, "beta_end": 0.0195},  # Rombach 2022
     "cosine": {"beta_schedule": "squaredcos_cap_v2"},  # Nichol & Dhariwal 2021
+    # From -6 to 6 (Xu et al. 2022); as numbers, for only DDPM's scheduler has them by name.
+    "sigmoid": {"trained_betas": DDPMScheduler(TIMESTEPS, 1e-4, 0.02, "sigmoid").betas.tolist()},
 }
 
 
@@ -124,7 +126,7 @@ def noise_process(config: DiffusionConfig) -> dict[str, Any]:
         "num_train_timesteps": TIMESTEPS,
         "prediction_type": config.objective,
         "rescale_betas_zero_snr": config.zero_terminal_snr,
-        **(SCHEDULES.get(config.schedule or "cosine") or {"trained_betas": _sigmoid_betas()}),
+        **SCHEDULES[config.schedule or "cosine"],
     }
 
 
@@ -135,11 +137,6 @@ def preconditioned(denoiser: Callable[..., Any], noisy: Tensor, timestep: Tensor
     scaled = (alpha + sigma) * noisy
     answer = denoiser(scaled, timestep, class_labels=condition).sample.float()
     return (sigma - alpha) * scaled - (sigma + alpha) * answer
-
-
-def _sigmoid_betas() -> list[float]:
-    """Betas along a sigmoid from -6 to 6 (Xu et al. 2022); as numbers, for only DDPM's scheduler has them by name."""
-    return DDPMScheduler(TIMESTEPS, 1e-4, 0.02, "sigmoid").betas.tolist()
 
 
 def _uniform(count: int, generator: torch.Generator) -> Tensor:

@@ -14,10 +14,10 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, ModelMixin, UNet2DConditionModel, UNet2DModel
 from torch import nn
 
-from mdgen.config import DiffusionConfig, Recipe, checked
+from mdgen.config import Recipe, checked
 from mdgen.data.dataset import SpectrogramSet
 from mdgen.data.labels import LabelMap
-from mdgen.diffusion.objective import SCHEDULES, TIMESTEPS, noise_process
+from mdgen.diffusion.objective import SCHEDULES, TIMESTEPS
 from mdgen.errors import MdgenError
 from mdgen.models.autoencoder import PixelAutoencoder
 from mdgen.models.conditioning import UserConditioning
@@ -135,10 +135,7 @@ def _nearest_schedule(folder: Path, config: dict[str, Any]) -> str:
             f"{folder}: noise schedule {config['beta_schedule']!r} is not known; give trained_betas"
         ) from error
     steps = torch.linspace(0, len(given) - 1, TIMESTEPS).round().long()
-    distances = {}
-    for name in (*SCHEDULES, "sigmoid"):
-        ours = noise_process(DiffusionConfig.model_validate({"objective": "epsilon", "schedule": name}))
-        distances[name] = float((_noise_levels(ours) - given[steps]).abs().max())
+    distances = {name: float((_noise_levels(ours) - given[steps]).abs().max()) for name, ours in SCHEDULES.items()}
     nearest = min(distances, key=distances.__getitem__)
     told = config.get("beta_schedule") or config.get("trained_betas")
     if not told or len(given) != TIMESTEPS or distances[nearest] > SAME_LEVEL:
